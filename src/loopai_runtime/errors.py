@@ -2,8 +2,9 @@
 
     LoopaiError                     1    500
     ├── UsageError                  2    400    a flag or an argument
-    │   ├── ConfigError             2    500    deployment.yaml, an environment variable
-    │   ├── SpecError               2    422    a specification or its examples, all faults at once
+    │   ├── DocumentError           2    422    a document that people write, with all of its faults
+    │   │   ├── ConfigError         2    500    deployment.yaml, an environment variable
+    │   │   └── SpecError           2    422    a specification or the examples it names
     │   ├── InputError              2    422    an input that the task's schema refuses
     │   ├── PolicyRefused           2    422    a program the language policy does not let in
     │   └── MissingExtra            2    501    a feature whose pip extra is not installed
@@ -67,22 +68,28 @@ class UsageError(LoopaiError):
     kind = "usage"
 
 
-class ConfigError(UsageError):
+class DocumentError(UsageError):
+    """A document that people write, with every fault found in it."""
+
+    http_status = 422
+    kind = "document"
+
+    def __init__(self, faults: list[Fault], *, hint: str | None = None) -> None:
+        first = str(faults[0]) if faults else "invalid document"
+        more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+        super().__init__(first + more, hint=hint)
+        self.faults = faults
+
+
+class ConfigError(DocumentError):
     http_status = 500
     kind = "config"
 
 
-class SpecError(UsageError):
-    """A specification, or the examples it names, with all of its faults."""
+class SpecError(DocumentError):
+    """A specification, or the examples it names."""
 
-    http_status = 422
     kind = "spec"
-
-    def __init__(self, faults: list[Fault], *, hint: str | None = None) -> None:
-        first = str(faults[0]) if faults else "invalid specification"
-        more = f" (and {len(faults) - 1} more faults)" if len(faults) > 1 else ""
-        super().__init__(first + more, hint=hint)
-        self.faults = faults
 
 
 class InputError(UsageError):

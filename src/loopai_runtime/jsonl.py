@@ -1,0 +1,156 @@
+"""JSON and JSON Lines, strictly: one reader and one writer for everything on disk and on stdin.
+
+RFC 8259 with no extensions: NaN and Infinity, duplicate keys and lone surrogates are refused with their place.
+A line ends at `\\n` alone; U+2028 and U+0085 may stand inside a record.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING, Any
+
+from loopai_runtime.errors import InputError
+from loopai_runtime.layout import FILE_MODE, storage_errors
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+MAX_LINE_BYTES = 64 * 1024 * 1024
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if number in (float("inf"), float("-inf")):
+        raise ValueError(f"the number {text[:30]} is too large")
+    return number
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        seen: set[str] = set()
+        for key, _ in pairs:
+            if key in seen:
+                raise ValueError(f"the key {key!r} is given twice")
+            seen.add(key)
+    return result
+
+
+_decoder = json.JSONDecoder(parse_constant=_no_constant, parse_float=_finite, object_pairs_hook=_no_duplicates)
+
+
+def loads(text: str | bytes, where: str | None = None) -> Any:
+    """Parse one JSON value. Raises InputError saying what is wrong and at which column."""
+    try:
+        if isinstance(text, bytes):
+            text = text.decode("utf-8-sig")
+        value = _decoder.decode(text)
+        if "\\u" in text:  # only an escape can smuggle in a lone surrogate
+            json.dumps(value, ensure_ascii=False).encode("utf-8")
+        return value
+    except json.JSONDecodeError as exc:
+        raise InputError(f"not JSON: {exc.msg} at character {exc.pos + 1}", where=where) from None
+    except UnicodeDecodeError as exc:
+        raise InputError(f"not UTF-8 at byte {exc.start + 1}", where=where) from None
+    except UnicodeEncodeError:
+        raise InputError("a lone surrogate (half of a character) in a text", where=where) from None
+    except RecursionError:
+        raise InputError("not JSON: nested too deeply", where=where) from None
+    except ValueError as exc:
+        message = str(exc)
+        if "integer string conversion" in message:
+            message = "an integer of more than 4300 digits"
+        raise InputError(f"not JSON: {message}", where=where) from None
+
+
+def dumps(value: Any) -> str:
+    """One line of JSON, as people read it: no ASCII escapes, no spaces wasted. Raises ValueError for NaN."""
+    return json.dumps(value, ensure_ascii=False, separators=(", ", ": "), allow_nan=False)
+
+
+def compact(value: Any) -> bytes:
+    """One line of JSON for the disk, without its newline. Raises ValueError for NaN and lone surrogates."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode("utf-8")
+
+
+def canonical(value: Any) -> bytes:
+    """The same bytes for equal values: sorted keys, no spaces; what digests and comparisons are made over."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True, allow_nan=False).encode(
+        "utf-8"
+    )
+
+
+def equal(a: Any, b: Any) -> bool:
+    """Equal as JSON values: `1` and `1.0` are, `1` and `true` are not."""
+    if isinstance(a, bool) or isinstance(b, bool):
+        return a is b
+    if isinstance(a, dict) and isinstance(b, dict):
+        return a.keys() == b.keys() and all(equal(a[key], b[key]) for key in a)
+    if isinstance(a, list) and isinstance(b, list):
+        return len(a) == len(b) and all(map(equal, a, b))
+    return (type(a) is type(b) and bool(a == b)) or (_number(a) and _number(b) and bool(a == b))
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line of a JSONL file: its number, from 1, and its bytes without the newline."""
+
+    number: int
+    raw: bytes
+
+
+def lines(file: IO[bytes]) -> Iterator[Line]:
+    """The lines of a file that are not blank; a BOM is dropped. Raises InputError for one over 64 MiB."""
+    number = 0
+    while raw := file.readline(MAX_LINE_BYTES + 1):
+        number += 1
+        if len(raw) > MAX_LINE_BYTES:
+            raise InputError(f"a line of more than {MAX_LINE_BYTES // 2**20} MiB", where=f"line {number}")
+        if number == 1:
+            raw = raw.removeprefix(b"\xef\xbb\xbf")
+        raw = raw.rstrip(b"\r\n")
+        if raw.strip():
+            yield Line(number, raw)
+
+
+def append(path: Path, records: Iterable[bytes]) -> None:
+    """Append records, each one line, as a single O_APPEND write, so that other processes' lines stay whole.
+
+    A file whose last line was torn by a crash gets its newline first. Raises StorageError; after a partial
+    write (a full disk) the file is cut back to where it was.
+    """
+    block = b"".join(record + b"\n" for record in records)
+    if not block:
+        return
+    with storage_errors(path):
+        descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
+        try:
+            _append_block(descriptor, block, path)
+        finally:
+            os.close(descriptor)
+
+
+def _append_block(descriptor: int, block: bytes, path: Path) -> None:
+    import errno
+    import fcntl
+
+    # The lock orders appenders only while one of them mends a torn tail or undoes a partial write.
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    size = os.fstat(descriptor).st_size
+    if size and os.pread(descriptor, 1, size - 1) != b"\n":
+        block = b"\n" + block
+    written = os.write(descriptor, block)
+    if written != len(block):
+        os.ftruncate(descriptor, size)
+        raise OSError(errno.ENOSPC, "short write", str(path))

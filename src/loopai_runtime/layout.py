@@ -1,0 +1,271 @@
+"""The data directory: the only module that knows its paths, and the only way to write into it.
+
+Every name that becomes part of a path is checked here, so nothing a user, a bundle or a platform says can leave
+the directory. Files are 0600 and directories 0700. A file appears whole or not at all: written beside its
+place, fsynced, renamed, and the directory fsynced.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from loopai_runtime.errors import Busy, NotFound, StorageError, UsageError
+from loopai_runtime.models import is_slug
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+DIR_MODE = 0o700
+FILE_MODE = 0o600
+TEMPORARY = ".tmp-"  # leftovers of a killed process start with this and mean nothing
+
+_WHY = {
+    errno.ENOSPC: (
+        "the disk is full",
+        "free some space, then run the command again; nothing was half-written",
+    ),
+    errno.EDQUOT: ("the disk quota is used up", "free some space, then run the command again"),
+    errno.EROFS: ("the file system is read-only", "choose another place with --data-dir or LOOPAI_DATA_DIR"),
+    errno.EACCES: ("permission denied", "choose another place with --data-dir, or fix its owner and mode"),
+    errno.EPERM: ("not permitted", "choose another place with --data-dir, or fix its owner and mode"),
+    errno.ENOTDIR: ("a file stands where a directory is needed", "choose another --data-dir"),
+    errno.EIO: ("the disk reports an input/output error", "check the disk"),
+    errno.EFBIG: ("the file size limit is reached", "raise the limit (ulimit -f)"),
+}
+
+
+@contextmanager
+def storage_errors(path: Path | str) -> Iterator[None]:
+    """Turns the operating system's refusals into `StorageError`; others pass."""
+    try:
+        yield
+    except OSError as exc:
+        if exc.errno not in _WHY:
+            raise
+        what, hint = _WHY[exc.errno]
+        raise StorageError(what, where=str(exc.filename or path), hint=hint) from exc
+
+
+def default_data_dir() -> Path:
+    """The platform's user data directory for loopai."""
+    from platformdirs import user_data_dir
+
+    return Path(user_data_dir("loopai", appauthor=False))
+
+
+def fsync_dir(path: Path) -> None:
+    """Make a rename in `path` durable."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def make_dir(path: Path) -> Path:
+    """Create `path` and its missing parents with mode 0700. Raises StorageError."""
+    with storage_errors(path):
+        missing = []
+        current = path
+        while not current.is_dir():
+            missing.append(current)
+            current = current.parent
+        for directory in reversed(missing):
+            with suppress(FileExistsError):  # another process was faster
+                directory.mkdir(mode=DIR_MODE)
+    return path
+
+
+def temporary_beside(path: Path) -> Path:
+    """An unused name in the same directory, so that a rename to `path` is atomic."""
+    return path.with_name(f"{TEMPORARY}{path.name}-{os.getpid()}-{secrets.token_hex(4)}")
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write a new file and fsync it; for files inside a directory that is itself renamed into place."""
+    with storage_errors(path):
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
+        with open(descriptor, "wb") as file:  # noqa: PTH123  a descriptor, not a path
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Replace `path` atomically and durably. Raises StorageError; then the old content still stands."""
+    temporary = temporary_beside(path)
+    with storage_errors(path):
+        try:
+            write_file(temporary, content)
+            temporary.replace(path)
+        except BaseException:
+            with suppress(OSError):
+                temporary.unlink()
+            raise
+        fsync_dir(path.parent)
+
+
+def replace_symlink(path: Path, target: str) -> None:
+    """Point the symlink `path` at `target` (a relative name) atomically."""
+    temporary = temporary_beside(path)
+    with storage_errors(path):
+        temporary.symlink_to(target)
+        temporary.replace(path)
+        fsync_dir(path.parent)
+
+
+class Layout:
+    """Paths below one data directory. Methods that name a place do not create it."""
+
+    def __init__(self, root: Path | str) -> None:
+        self.root = Path(root).expanduser().absolute()
+
+    def __repr__(self) -> str:
+        return f"Layout({str(self.root)!r})"
+
+    # --- tasks
+    def task(self, task_id: str) -> Path:
+        return self.root / "tasks" / checked_task(task_id)
+
+    def tasks(self) -> list[str]:
+        """The ids of all tasks that have a specification or an artifact here, sorted."""
+        found = set()
+        for place in ("tasks", "artifacts"):
+            with suppress(FileNotFoundError, NotADirectoryError), storage_errors(self.root / place):
+                found |= {entry.name for entry in (self.root / place).iterdir() if is_slug(entry.name)}
+        return sorted(found)
+
+    def spec(self, task_id: str) -> Path:
+        return self.task(task_id) / "spec.yaml"
+
+    def examples(self, task_id: str) -> Path:
+        return self.task(task_id) / "examples.jsonl"
+
+    # --- artifacts
+    def artifacts(self, task_id: str) -> Path:
+        return self.root / "artifacts" / checked_task(task_id)
+
+    def version(self, task_id: str, version: int) -> Path:
+        if version < 1:
+            raise UsageError(f"version {version}: versions count from 1")
+        return self.artifacts(task_id) / f"v{version}"
+
+    def state(self, task_id: str) -> Path:
+        return self.artifacts(task_id) / "state.json"
+
+    def active_link(self, task_id: str) -> Path:
+        return self.artifacts(task_id) / "active"
+
+    # --- datasets
+    def executions(self, task_id: str, day: str | None = None) -> Path:
+        """The directory of execution logs, or the file of `day` (`2025-10-26`, UTC)."""
+        place = self.root / "datasets" / checked_task(task_id) / "executions"
+        return place / f"{checked_day(day)}.jsonl" if day else place
+
+    # --- the rest
+    @property
+    def config_file(self) -> Path:
+        return self.root / "config" / "deployment.yaml"
+
+    @property
+    def secrets(self) -> Path:
+        return self.root / "secrets"
+
+    @property
+    def run(self) -> Path:
+        return self.root / "run"
+
+    # --- secrets and locks
+    def secret(self, name: str) -> bytes:
+        """A 32-byte random secret, made at first use and never changed. Raises StorageError."""
+        path = self.secrets / f"{_plain(name)}.key"
+        with storage_errors(path):
+            for _ in range(2):
+                try:
+                    return bytes.fromhex(path.read_text("ascii"))
+                except FileNotFoundError:
+                    make_dir(self.secrets)
+                    temporary = temporary_beside(path)
+                    write_file(temporary, secrets.token_hex(32).encode())
+                    with suppress(FileExistsError):  # link, not rename: the first writer's secret stays
+                        os.link(temporary, path)
+                    temporary.unlink()
+        raise StorageError("cannot be created", where=str(path))
+
+    @contextmanager
+    def lock(self, task_id: str, timeout_s: float = 0.0) -> Iterator[None]:
+        """Hold the task's lock against other processes. Raises Busy after `timeout_s` seconds (negative: wait)."""
+        from filelock import FileLock, Timeout
+
+        name = checked_task(task_id)
+        path = make_dir(self.run) / f"{name}.lock"
+        with storage_errors(path):
+            lock = FileLock(path, timeout=timeout_s, mode=FILE_MODE)
+            try:
+                lock.acquire()
+            except Timeout:
+                raise Busy(
+                    f"another process is changing the task {name}",
+                    where=str(path),
+                    hint="wait for it to end, or give --lock-timeout SECONDS",
+                ) from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def sweep(self, directory: Path) -> None:
+        """Remove what killed processes left in `directory`. The caller holds the lock over it."""
+        import shutil
+
+        with suppress(FileNotFoundError), storage_errors(directory):
+            for entry in list(directory.iterdir()):
+                if entry.name.startswith(TEMPORARY):
+                    if entry.is_dir() and not entry.is_symlink():
+                        shutil.rmtree(entry)
+                    else:
+                        entry.unlink(missing_ok=True)
+
+    def require_task(self, task_id: str) -> str:
+        """`task_id`, if anything is known of it here. Raises NotFound naming the nearest known one."""
+        checked_task(task_id)
+        known = self.tasks()
+        if task_id in known:
+            return task_id
+        raise NotFound(f"no task {task_id!r} in {self.root}", hint=nearest_hint(task_id, known, "tasks here"))
+
+
+def nearest_hint(given: str, known: list[str], what: str) -> str:
+    """`did you mean X?`, or the list of what there is."""
+    import difflib
+
+    near = difflib.get_close_matches(given, known, n=1)
+    if near:
+        return f"did you mean {near[0]!r}?"
+    return f"{what}: {', '.join(known[:10])}" if known else "loopai generate SPEC makes one"
+
+
+def checked_task(task_id: str) -> str:
+    if not is_slug(task_id):
+        raise UsageError(
+            f"{task_id!r} is not a task id",
+            hint="a task id has lower-case letters, digits and hyphens, at most 63, such as spam-detection",
+        )
+    return task_id
+
+
+def checked_day(day: str) -> str:
+    if len(day) != 10 or not all((c.isdigit() and c.isascii()) or c == "-" for c in day):
+        raise UsageError(f"{day!r} is not a day; write YYYY-MM-DD")
+    return day
+
+
+def _plain(name: str) -> str:
+    if not is_slug(name):
+        raise UsageError(f"{name!r} is not a name for a secret")
+    return name

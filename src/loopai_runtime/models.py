@@ -1,0 +1,351 @@
+"""The records that cross the wire or lie on disk, under the field names of the formats' contract.
+
+Where the original description used other names, `ORIGINAL_NAMES` maps them:
+
+    record           original                  here
+    ---------------  ------------------------  -----------------------------------
+    ExecutionRecord  id                        execution_id
+                     program_id                version (with task_id)
+                     input_data, output_data   input, output
+                     executed_at               timestamp
+                     sampled_for_validation    sampled
+    ValidationRecord id                        validation_id
+                     program_id                version (with task_id)
+                     validated_at              timestamp
+    ProgramArtifact  code                      program.py beside metadata.json
+                     status                    state.json
+    TelemetryBatch   program_version           version
+    DeploymentConfig program_version           version
+
+A task is named by its slug everywhere (`task_id`); the UUID of every stored object is its `id`, or for records
+their `execution_id` / `validation_id`. Times are RFC 3339 in UTC ending in `Z`.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+ORIGINAL_NAMES: dict[str, dict[str, str]] = {
+    "ExecutionRecord": {
+        "id": "execution_id",
+        "program_id": "version",
+        "input_data": "input",
+        "output_data": "output",
+        "executed_at": "timestamp",
+        "sampled_for_validation": "sampled",
+    },
+    "ValidationRecord": {"id": "validation_id", "program_id": "version", "validated_at": "timestamp"},
+    "TelemetryBatch": {"program_version": "version"},
+    "DeploymentConfig": {"program_version": "version"},
+}
+
+SLUG = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+
+
+def is_slug(text: str) -> bool:
+    return SLUG.fullmatch(text) is not None
+
+
+def _slug(text: str) -> str:
+    if not is_slug(text):
+        raise ValueError(
+            "must be a slug: lower-case letters, digits and hyphens, at most 63, not starting with a hyphen"
+        )
+    return text
+
+
+Slug = Annotated[str, AfterValidator(_slug)]
+
+
+def utc_now() -> str:
+    """The time now as every record writes it: `2025-10-26T10:00:00.123456Z`."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def new_id() -> str:
+    return str(uuid.uuid4())
+
+
+class Record(BaseModel):
+    """Strict about names: an unknown field is an error, not a silence."""
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+
+
+class SynthesisStrategy(StrEnum):
+    RULE = "rule"
+    ML = "ml"
+    HYBRID = "hybrid"
+    DSL = "dsl"
+    EXTRACT = "extract"
+    LLM = "llm"
+
+
+class VersionStatus(StrEnum):
+    DRAFT = "draft"
+    VALIDATED = "validated"
+    ACTIVE = "active"
+    DEPRECATED = "deprecated"
+
+
+class ExecutionStatus(StrEnum):
+    SUCCESS = "success"
+    ERROR = "error"
+    TIMEOUT = "timeout"
+
+
+class RuntimeMode(StrEnum):
+    EDGE = "edge"
+    CENTRAL = "central"
+    HYBRID = "hybrid"
+
+
+class PrivacyMode(StrEnum):
+    STRICT = "strict"
+    BALANCED = "balanced"
+    PERMISSIVE = "permissive"
+
+
+class ComparisonMethod(StrEnum):
+    EXACT = "exact"
+    SEMANTIC = "semantic"
+    FUZZY = "fuzzy"
+
+
+# --- the specification ------------------------------------------------------------------------------------
+
+
+class InlineExample(Record):
+    input: Any
+    output: Any
+
+
+class ExampleSource(Record):
+    """A file of examples. `input` maps input properties to columns, or names the one column that is the input."""
+
+    file: str = Field(min_length=1, description="CSV, JSONL or JSON; relative to the specification")
+    input: dict[str, str] | str | None = Field(
+        None, description="input property -> column; or the one column that is the whole input"
+    )
+    output: str | None = Field(None, description="the column that holds the output")
+    encoding: str = Field("utf-8", description="of a CSV that is not UTF-8, such as latin-1")
+
+
+class UnlabelledSource(Record):
+    file: str = Field(min_length=1)
+    input: dict[str, str] | str | None = None
+    encoding: str = "utf-8"
+
+
+class AbstainPolicy(Record):
+    target_accuracy: float = Field(gt=0, lt=1, description="of the answers that are given")
+    confidence: float = Field(0.95, gt=0.5, lt=1, description="with which the target is met")
+    on_abstain: Literal["defer", "queue"] | None = Field(
+        None, description="null answers null; defer asks the oracle; queue waits for a person"
+    )
+
+
+class OracleConfig(Record):
+    """Who knows the right answer. Which options go with which kind is checked where the oracle is built."""
+
+    model_config = ConfigDict(extra="allow")
+    kind: Literal["llm", "openai", "http", "command", "labels", "human"]
+    send: Literal["redacted", "full", "none"] | None = None
+
+
+class GenerateOptions(Record):
+    strategy: Literal["auto", "rule", "ml", "hybrid", "dsl", "extract", "llm"] = "auto"
+    model: str | None = Field(None, description="a model name for litellm; null stays offline")
+    max_cost_usd: float = Field(1.0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**32)
+
+
+class TaskSpecification(Record):
+    """What `spec.yaml` says."""
+
+    name: Slug = Field(description="the task's id: lower-case letters, digits, hyphens")
+    description: str = Field(min_length=1)
+    input_schema: dict[str, Any] = Field(alias="input_schema")
+    output_schema: dict[str, Any]
+    examples: list[InlineExample] = []
+    examples_from: list[ExampleSource] = []
+    unlabelled_from: list[UnlabelledSource] = []
+    accuracy_target: float = Field(0.9, gt=0, le=1)
+    latency_target_ms: float = Field(10, gt=0)
+    timeout_ms: int = Field(1000, gt=0, le=600_000)
+    sampling_rate: float = Field(0.05, ge=0, le=1)
+    abstain: AbstainPolicy | None = None
+    oracle: OracleConfig | None = None
+    generate: GenerateOptions = GenerateOptions()
+    id: str | None = Field(None, description="a UUID; given by the platform")
+    created_at: str | None = None
+    updated_at: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_names(cls, data: Any) -> Any:
+        """`input` and `output` are aliases of the schema keys."""
+        if isinstance(data, dict):
+            data = dict(data)
+            for short in ("input", "output"):
+                if short in data and f"{short}_schema" not in data:
+                    data[f"{short}_schema"] = data.pop(short)
+        return data
+
+    @property
+    def task_id(self) -> str:
+        return self.name
+
+
+# --- artifacts --------------------------------------------------------------------------------------------
+
+
+class Complexity(Record):
+    """How large a program is: source lines, branch points, features it looks at, bytes of source."""
+
+    lines: int = Field(ge=0)
+    branches: int = Field(ge=0)
+    features: int = Field(ge=0)
+    bytes: int = Field(ge=0)
+
+
+class AbstainThreshold(Record):
+    """The runtime abstains when `score` is below `threshold`; null abstains on every input."""
+
+    threshold: float | None
+    target_accuracy: float
+    confidence: float
+    on_abstain: Literal["defer", "queue"] | None = None
+
+
+class ProgramArtifact(Record):
+    """`metadata.json`: what a version is, how it was judged, and the digest of every file beside it."""
+
+    schema_version: Literal[1] = Field(1, alias="schema")
+    id: str
+    task_id: Slug
+    version: int = Field(ge=1)
+    language: Literal["python"] = "python"
+    description: str = ""
+    synthesis_strategy: SynthesisStrategy
+    learner: str
+    confidence_score: float = Field(ge=0, le=1)
+    confidence_kind: Literal["accuracy_bound", "all_correct"]
+    accuracy: dict[str, Any] | None = Field(
+        None, description="out-of-fold accuracy, bias-corrected: value, standard_error, n"
+    )
+    latency_ms: dict[str, float] = Field(default_factory=dict, description="p50 and p99 in the sandbox")
+    accuracy_target: float
+    latency_target_ms: float
+    timeout_ms: int
+    memory_mb: int
+    input_schema: dict[str, Any]
+    output_schema: dict[str, Any]
+    sampling_rate: float | None = None
+    complexity_metrics: Complexity
+    llm_provider: str | None = None
+    llm_model: str | None = None
+    generation_cost: float = 0.0
+    generation_time_sec: float = 0.0
+    judged: dict[str, Any] = Field(
+        default_factory=dict, description="folds, repeats, seed, example counts, keyed hashes of the rows"
+    )
+    candidates: list[dict[str, Any]] = []
+    abstain: AbstainThreshold | None = None
+    origin: dict[str, Any] | None = None
+    created_at: str
+    files: dict[str, str] = Field(default_factory=dict, description="file name -> SHA-256, program.py first")
+
+
+# --- executions and validations -----------------------------------------------------------------------------
+
+
+class ErrorInfo(Record):
+    type: str
+    message: str
+    path: str | None = None
+    line: int | None = None
+
+
+class ExecutionRecord(Record):
+    """One execution, as one line of `executions/DATE.jsonl`; absent fields are left out of the line."""
+
+    schema_version: Literal[1] = Field(1, alias="schema")
+    execution_id: str
+    task_id: Slug
+    version: int
+    input: Any
+    output: Any
+    confidence: float | None = None
+    abstained: bool | None = None
+    source: Literal["program", "oracle", "none"] = "program"
+    status: ExecutionStatus
+    error: ErrorInfo | None = None
+    latency_ms: float = Field(ge=0)
+    timestamp: str
+    sampled: bool = False
+    pi: float | None = Field(None, ge=0, le=1)
+    rollout_id: str | None = None
+    arm: Literal["incumbent", "candidate"] | None = None
+    deployment_id: str
+
+
+class ValidationRecord(Record):
+    schema_version: Literal[1] = Field(1, alias="schema")
+    validation_id: str
+    execution_id: str
+    task_id: Slug
+    version: int
+    output: Any
+    oracle_output: Any
+    oracle_cost: float = Field(0.0, ge=0)
+    oracle_latency_ms: float = Field(0.0, ge=0)
+    match: bool
+    similarity_score: float = Field(ge=0, le=1)
+    comparison_method: ComparisonMethod
+    pi: float | None = Field(None, ge=0, le=1)
+    timestamp: str
+
+
+# --- what an edge reports -----------------------------------------------------------------------------------
+
+
+class ExecutionSummary(Record):
+    """One execution as far as the privacy mode lets it leave; hashes are HMACs with a key of the edge."""
+
+    execution_id: str
+    input_hash: str
+    input: Any = None
+    output: Any = None
+    latency_ms: float
+    status: ExecutionStatus
+    sampled: bool
+    match: bool | None = None
+
+
+class TelemetryBatch(Record):
+    deployment_id: Slug
+    task_id: Slug
+    version: int
+    timestamp: str
+    execution_summaries: list[ExecutionSummary] = []
+    sampled_validations: list[ValidationRecord] = []
+
+
+class DeploymentConfig(Record):
+    """What a deployment runs, as the platform keeps it."""
+
+    deployment_id: Slug
+    task_id: Slug
+    version: int
+    mode: RuntimeMode
+    privacy_mode: PrivacyMode
+    sampling_config: dict[str, Any] = Field(default_factory=dict)
+    telemetry_config: dict[str, Any] = Field(default_factory=dict)
+    storage_config: dict[str, Any] = Field(default_factory=dict)
