@@ -1,0 +1,3 @@
+from loopai_runtime.cli.main import main
+
+main()

@@ -1,0 +1,1 @@
+"""What running tasks leave behind: execution logs, and what is computed from them."""
