@@ -45,8 +45,12 @@ for _module in (spec, versions, operate):
     _module.register(app)
 
 # The order of the help, whichever file a command is in.
-_ORDER = ["scan", "init", "check", "generate", "label", "evaluate", "list", "ls", "show", "versions", "diff", "why", "export", "import", "verify", "demo", "run", "start", "serve", "bench", "activate", "rollback", "pull", "push", "sample", "validate", "analyze", "logs", "prune", "improve", "replay", "rollout", "tickets", "telemetry", "central", "keys", "config", "doctor", "completion"]
-app.registered_commands.sort(key=lambda command: _ORDER.index(command.name or ""))
+_ORDER = (
+    "scan init check generate label evaluate list ls show versions diff why export import verify demo "
+    "run start serve bench activate rollback pull push sample validate analyze logs prune "
+    "improve replay rollout tickets telemetry central keys config doctor completion"
+)
+app.registered_commands.sort(key=lambda command: _ORDER.split().index(command.name or ""))
 
 
 def main() -> None:

@@ -81,7 +81,7 @@ def cell(value: Any) -> str:
 def _csv(records: Sequence[Mapping[str, Any]], columns: Mapping[str, str] | None) -> None:
     import csv
 
-    names = list(columns or {key: None for record in records for key in record})
+    names = list(columns) if columns else list(dict.fromkeys(key for record in records for key in record))
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(names)
     for item in records:

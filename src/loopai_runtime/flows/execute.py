@@ -1,0 +1,227 @@
+"""One request, from input to logged answer: check -> run in the sandbox -> abstain -> record -> answer.
+
+An answer is handed out only after its record has been appended, so nothing that anybody saw is missing from
+the log.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from loopai_runtime.errors import InputError, LoopaiError, ProgramError, ProgramKilled, ProgramTimeout
+from loopai_runtime.models import ErrorInfo, ExecutionRecord, ExecutionStatus, new_id, utc_now
+from loopai_runtime.sandbox import Program
+from loopai_runtime.schemas import Schema
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from loopai_runtime.datasets.execution_log import ExecutionLog
+    from loopai_runtime.models import ProgramArtifact
+    from loopai_runtime.sandbox import Outcome, SyncPool
+
+ENVELOPE_KEYS = frozenset({"input", "id", "key", "output", "expected"})
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """An input as it came, with the id its sender gave it."""
+
+    input: Any
+    id: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of a request: the record of its execution, or the fault that kept it from running."""
+
+    version: int
+    request: Request | None = None
+    record: ExecutionRecord | None = None
+    refused: InputError | None = None
+    failure: ProgramError | None = None
+
+    @property
+    def ok(self) -> bool:
+        return self.error is None
+
+    @property
+    def error(self) -> LoopaiError | None:
+        return self.refused or self.failure
+
+    def line(self) -> dict[str, Any]:
+        """The result object of `run`, its keys in the contract's order."""
+        line: dict[str, Any] = {}
+        if self.request is not None and self.request.id is not None:
+            line["id"] = self.request.id
+        record = self.record
+        line["output"] = record.output if record else None
+        line["status"] = record.status.value if record else ExecutionStatus.ERROR.value
+        if record and record.confidence is not None:
+            line["confidence"] = record.confidence
+        if record and record.abstained is not None:
+            line["abstained"] = record.abstained
+        line["version"] = self.version
+        line["latency_ms"] = record.latency_ms if record else 0.0
+        line["execution_id"] = record.execution_id if record else new_id()
+        if record and record.error:
+            line["error"] = record.error.model_dump(include={"type", "message", "path"}, exclude_none=True)
+        elif self.refused:
+            error = {"type": type(self.refused).__name__, "message": self.refused.message}
+            line["error"] = error | ({"path": self.refused.path} if self.refused.path else {})
+        return line
+
+
+class Executor:
+    """One version of a task, loaded and ready: answers inputs and records each execution.
+
+    `log=None` records nothing. `timeout_ms` overrides the artifact's own.
+    """
+
+    def __init__(
+        self,
+        pool: SyncPool,
+        artifact: ProgramArtifact,
+        code: str,
+        *,
+        deployment_id: str,
+        log: ExecutionLog | None = None,
+        timeout_ms: int | None = None,
+    ) -> None:
+        self.artifact = artifact
+        self._pool = pool
+        self._log = log
+        self._deployment_id = deployment_id
+        self._inputs = Schema(artifact.input_schema)
+        self._outputs = Schema(artifact.output_schema)
+        self._key = f"{artifact.task_id}@{artifact.version}"
+        limits = {"timeout_ms": timeout_ms or artifact.timeout_ms, "memory_mb": artifact.memory_mb}
+        pool.load(Program(key=self._key, source=code, **limits))
+
+    def check(self, value: Any) -> None:
+        """Raises InputError with the JSON path of the first fault."""
+        if not self._inputs.accepts(value):
+            fault = self._inputs.faults(value)[0]
+            raise InputError(fault.message, path=fault.path)
+
+    def run(self, request: Request) -> Result:
+        """Execute one request and record it. Raises InputError where the schema refuses the input."""
+        self.check(request.input)
+        return self._finish(request, self._pool.call(self._key, request.input))
+
+    def explain(self, value: Any) -> Any:
+        """What decided the answer, in the program's own words; None where it cannot say. Records nothing.
+
+        Raises InputError, ProgramError.
+        """
+        self.check(value)
+        outcome = self._pool.call(self._key, value, entry="explain")
+        if outcome.error is not None and outcome.error.type == "MissingEntry":
+            return None
+        if failure := failure_of(outcome):
+            raise failure
+        return outcome.output
+
+    def run_all(self, requests: Iterable[Request | InputError]) -> Iterator[Result]:
+        """Execute many on all workers; results come in the order of the requests.
+
+        A request that could not even be read comes in, and goes out, as its InputError.
+        """
+        # What was read but not yet answered. Inputs that are refused wait here for those before them.
+        waiting: deque[Request | Result] = deque()
+
+        def inputs() -> Iterator[Any]:
+            for request in requests:
+                refused = request if isinstance(request, InputError) else self._refusal(request)
+                if refused is None and isinstance(request, Request):
+                    waiting.append(request)
+                    yield request.input
+                else:
+                    sent = None if isinstance(request, InputError) else request
+                    waiting.append(Result(self.artifact.version, sent, refused=refused))
+
+        for outcome in self._pool.map(self._key, inputs()):
+            while isinstance(first := waiting.popleft(), Result):
+                yield first
+            yield self._finish(first, outcome)
+        for left in waiting:
+            if isinstance(left, Result):
+                yield left
+
+    def _refusal(self, request: Request) -> InputError | None:
+        try:
+            self.check(request.input)
+        except InputError as exc:
+            return exc
+        return None
+
+    def _finish(self, request: Request, outcome: Outcome) -> Result:
+        failure = failure_of(outcome) or self._wrong_output(outcome)
+        record = self._record(request, outcome, failure)
+        if self._log is not None:
+            self._log.append([record])
+        return Result(self.artifact.version, request, record, failure=failure)
+
+    def _wrong_output(self, outcome: Outcome) -> ProgramError | None:
+        if self._outputs.accepts(outcome.output):
+            return None
+        fault = self._outputs.faults(outcome.output)[0]
+        return ProgramError(f"the output is not what the schema promises: {fault}", type="OutputError")
+
+    def _record(self, request: Request, outcome: Outcome, failure: ProgramError | None) -> ExecutionRecord:
+        abstained = self._abstains(outcome) if failure is None else None
+        error = ErrorInfo(type=failure.type, message=failure.message, line=failure.line) if failure else None
+        status = ExecutionStatus.SUCCESS
+        if failure is not None:
+            status = ExecutionStatus.TIMEOUT if outcome.status == "timeout" else ExecutionStatus.ERROR
+        return ExecutionRecord(
+            execution_id=new_id(),
+            task_id=self.artifact.task_id,
+            version=self.artifact.version,
+            input=request.input,
+            output=None if failure or abstained else outcome.output,
+            confidence=outcome.confidence if failure is None else None,
+            abstained=abstained,
+            source="none" if abstained else "program",
+            status=status,
+            error=error,
+            latency_ms=round(outcome.wall_ms, 4),
+            timestamp=utc_now(),
+            deployment_id=self._deployment_id,
+        )
+
+    def _abstains(self, outcome: Outcome) -> bool | None:
+        """Whether the answer is withheld; None where the version never abstains."""
+        policy = self.artifact.abstain
+        if policy is None:
+            return None
+        return policy.threshold is None or outcome.confidence is None or outcome.confidence < policy.threshold
+
+
+def failure_of(outcome: Outcome) -> ProgramError | None:
+    """The error that a failed outcome is, with the exit code that its cause asks for."""
+    if outcome.status == "success":
+        return None
+    fault = outcome.error
+    message, kind, line = (fault.message, fault.type, fault.line) if fault else ("failed", "Error", None)
+    if outcome.status == "timeout":
+        return ProgramTimeout(message, type=kind, line=line)
+    if outcome.stopped_by in ("cage", "memory"):
+        return ProgramKilled(message, type=kind, line=line)
+    return ProgramError(message, type=kind, line=line)
+
+
+def envelope_reader(input_schema: dict[str, Any]) -> Callable[[Any], Request]:
+    """How a line of a batch is read: an envelope `{"input": …, "id"?…}` where it can only be one, else bare."""
+    if "input" in input_schema.get("properties", {}):
+        return Request
+
+    def read(value: Any) -> Request:
+        if isinstance(value, dict) and "input" in value and value.keys() <= ENVELOPE_KEYS:
+            return Request(value["input"], value.get("id"))
+        return Request(value)
+
+    return read
+

@@ -1,0 +1,223 @@
+"""A specification becomes a version: read -> synthesize -> measure in the sandbox -> gate -> store."""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from loopai_runtime import jsonl
+from loopai_runtime.artifacts.store import ArtifactStore
+from loopai_runtime.errors import ProgramError
+from loopai_runtime.flows.measure import Latency, latency_of, open_pool, run_program
+from loopai_runtime.models import (
+    Complexity,
+    ProgramArtifact,
+    SynthesisStrategy,
+    TaskSpecification,
+    VersionStatus,
+    new_id,
+    utc_now,
+)
+from loopai_runtime.sandbox import Program
+from loopai_runtime.synthesis import examples as example_files
+from loopai_runtime.synthesis.strategy import Problem
+from loopai_runtime.synthesis.synthesize import synthesize
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from loopai_runtime.config import Config
+    from loopai_runtime.layout import Layout
+    from loopai_runtime.synthesis.examples import Example, ExampleSet
+    from loopai_runtime.synthesis.specfile import Loaded
+    from loopai_runtime.synthesis.strategy import Synthesis
+
+# Enough inputs for a p99; more would only cost time.
+MEASURED_INPUTS = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """What the lifecycle asks of a new version, and whether it got it."""
+
+    accuracy_target: float
+    accuracy: float
+    latency_target_ms: float
+    p99_ms: float
+
+    @property
+    def accuracy_met(self) -> bool:
+        return self.accuracy >= self.accuracy_target
+
+    @property
+    def latency_met(self) -> bool:
+        return self.p99_ms <= self.latency_target_ms
+
+    @property
+    def met(self) -> bool:
+        return self.accuracy_met and self.latency_met
+
+
+@dataclass(frozen=True, slots=True)
+class Generated:
+    """A stored version, and all that was learned in making it."""
+
+    artifact: ProgramArtifact
+    status: VersionStatus
+    activated: bool
+    active_version: int | None
+    gate: Gate
+    latency: Latency
+    synthesis: Synthesis = field(repr=False)
+    examples: ExampleSet = field(repr=False)
+
+
+def generate(
+    loaded: Loaded,
+    layout: Layout,
+    config: Config,
+    *,
+    strategy: str | None = None,
+    seed: int | None = None,
+    lock_timeout_s: float = 0.0,
+    progress: Callable[[str, float | None], None] | None = None,
+) -> Generated:
+    """Write, check and store a new version of the task in `loaded`.
+
+    `progress(what, share)` hears what is going on, `share` in [0, 1] or None. Raises SpecError for examples
+    that do not fit, Busy if the task is locked, PolicyRefused or ProgramError if the program that was written
+    does not run, StorageError. A version that misses its targets is stored all the same, as a draft.
+    """
+    tell = progress or (lambda _what, _share: None)
+    spec = loaded.spec
+    with layout.lock(spec.task_id, lock_timeout_s):
+        started = time.monotonic()
+        tell("reading examples", None)
+        examples = example_files.load_examples(loaded)
+        seed = spec.generate.seed if seed is None else seed
+        synthesis = synthesize(
+            problem_of(spec, examples),
+            strategy=strategy or spec.generate.strategy,
+            seed=seed,
+            progress=lambda step: tell(step.what, step.share),
+        )
+        tell("measuring in the sandbox", None)
+        latency = measure(synthesis, spec, examples, config)
+        gate = Gate(spec.accuracy_target, synthesis.accuracy, spec.latency_target_ms, latency.p99)
+        artifact = describe(spec, examples, synthesis, latency, layout, config, time.monotonic() - started)
+        tell("storing", None)
+        example_files.save(layout, loaded, examples)
+        return _store(artifact, gate, latency, synthesis, examples, layout)
+
+
+def problem_of(spec: TaskSpecification, examples: ExampleSet) -> Problem:
+    return Problem(
+        name=spec.name,
+        description=spec.description,
+        input_schema=spec.input_schema,
+        output_schema=spec.output_schema,
+        inputs=[example.input for example in examples.examples],
+        outputs=[example.output for example in examples.examples],
+        groups=examples.groups,
+        accuracy_target=spec.accuracy_target,
+    )
+
+
+def measure(synthesis: Synthesis, spec: TaskSpecification, examples: ExampleSet, config: Config) -> Latency:
+    """Run the program where it will live. Raises PolicyRefused or ProgramError if it does not run there."""
+    inputs = [example.input for example in examples.examples[:MEASURED_INPUTS]]
+    program = Program(
+        key=spec.task_id,
+        source=synthesis.code,
+        timeout_ms=spec.timeout_ms,
+        memory_mb=config.execution.memory_mb,
+    )
+    with open_pool(config, workers=1) as pool:
+        outcomes = run_program(pool, program, inputs)
+    failed = next((outcome for outcome in outcomes if outcome.status == "error"), None)
+    if failed is not None and failed.error is not None:
+        raise ProgramError(
+            f"the program that was written does not run: {failed.error.message}",
+            type=failed.error.type,
+            line=failed.error.line,
+        )
+    return latency_of(outcomes)
+
+
+def describe(
+    spec: TaskSpecification,
+    examples: ExampleSet,
+    synthesis: Synthesis,
+    latency: Latency,
+    layout: Layout,
+    config: Config,
+    seconds: float,
+) -> ProgramArtifact:
+    """The metadata of the new version, but for its number and digests, which the store gives it."""
+    return ProgramArtifact(
+        id=new_id(),
+        task_id=spec.task_id,
+        version=1,
+        description=spec.description,
+        synthesis_strategy=SynthesisStrategy(synthesis.strategy),
+        learner=synthesis.learner,
+        confidence_score=synthesis.confidence_score,
+        confidence_kind=synthesis.confidence_kind,
+        accuracy={
+            "value": round(synthesis.accuracy, 6),
+            "standard_error": round(synthesis.standard_error, 6),
+            "n": len(examples.examples),
+        },
+        latency_ms=latency.as_dict(),
+        accuracy_target=spec.accuracy_target,
+        latency_target_ms=spec.latency_target_ms,
+        timeout_ms=spec.timeout_ms,
+        memory_mb=config.execution.memory_mb,
+        input_schema=spec.input_schema,
+        output_schema=spec.output_schema,
+        sampling_rate=spec.sampling_rate,
+        complexity_metrics=Complexity(**synthesis.complexity),
+        generation_time_sec=round(seconds, 3),
+        judged={
+            **synthesis.judged,
+            "examples": len(examples.examples),
+            "labels": examples.label_counts,
+            "rows": row_hashes(examples.examples, layout.secret("rows")),
+        },
+        candidates=[candidate.as_dict() for candidate in synthesis.candidates],
+        created_at=utc_now(),
+    )
+
+
+def row_hashes(examples: Sequence[Example], key: bytes) -> dict[str, Any]:
+    """Which rows a version has seen, as keyed hashes: they tell this edge and nobody else.
+
+    HMAC-SHA256 over the canonical JSON of the input, its first 8 bytes, concatenated and in base64.
+    """
+    digests = [
+        hmac.digest(key, jsonl.canonical(example.input), "sha256")[:8]
+        for example in examples
+    ]
+    return {"algorithm": "hmac-sha256-64", "hashes": base64.b64encode(b"".join(digests)).decode("ascii")}
+
+
+def _store(
+    artifact: ProgramArtifact,
+    gate: Gate,
+    latency: Latency,
+    synthesis: Synthesis,
+    examples: ExampleSet,
+    layout: Layout,
+) -> Generated:
+    store = ArtifactStore(layout)
+    status = VersionStatus.VALIDATED if gate.met else VersionStatus.DRAFT
+    stored = store.add(artifact, synthesis.code, status)
+    active = store.active_version(artifact.task_id)
+    activated = gate.met and active is None
+    if activated:
+        store.activate(artifact.task_id, stored.version, reason="the first version that met its targets")
+        status, active = VersionStatus.ACTIVE, stored.version
+    return Generated(stored, status, activated, active, gate, latency, synthesis, examples)

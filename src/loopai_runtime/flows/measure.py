@@ -1,0 +1,60 @@
+"""How a program behaves on inputs, in the sandbox that will run it: its answers and its latency."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from loopai_runtime.sandbox import Program, SyncPool
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from loopai_runtime.config import Config
+    from loopai_runtime.sandbox import Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """Milliseconds of program time a call, over `n` calls."""
+
+    p50: float
+    p99: float
+    mean: float
+    n: int
+
+    def as_dict(self) -> dict[str, float]:
+        return {"p50": round(self.p50, 4), "p99": round(self.p99, 4), "mean": round(self.mean, 4), "n": self.n}
+
+
+def latency_of(outcomes: Sequence[Outcome]) -> Latency:
+    """The latency of outcomes (at least one), failed ones included: a timeout is as slow as it was."""
+    times = [outcome.wall_ms for outcome in outcomes]
+    return Latency(percentile(times, 0.5), percentile(times, 0.99), sum(times) / len(times), len(times))
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """The nearest-rank percentile of `values` (not empty, any order); `share` in [0, 1]."""
+    return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]
+
+
+def open_pool(config: Config, workers: int | None = None) -> SyncPool:
+    """A sandbox pool as the configuration wants it; use it in a `with`."""
+    return SyncPool(workers=workers or config.execution.worker_count, require=config.sandbox.require)
+
+
+def run_program(
+    pool: SyncPool,
+    program: Program,
+    inputs: Iterable[Any],
+    advance: Callable[[int], None] | None = None,
+) -> list[Outcome]:
+    """The outcome of each input, in order. Raises PolicyRefused if the program is not let in."""
+    pool.load(program)
+    outcomes = []
+    for outcome in pool.map(program.key, inputs):
+        outcomes.append(outcome)
+        if advance is not None and len(outcomes) % 100 == 0:
+            advance(len(outcomes))
+    return outcomes
