@@ -14,11 +14,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from loopai_runtime.config import CONFIG_FILE
 from loopai_runtime.errors import Busy, NotFound, StorageError, UsageError
 from loopai_runtime.models import is_slug
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+    from loopai_runtime.config import Config
 
 DIR_MODE = 0o700
 FILE_MODE = 0o600
@@ -49,13 +52,6 @@ def storage_errors(path: Path | str) -> Iterator[None]:
             raise
         what, hint = _WHY[exc.errno]
         raise StorageError(what, where=str(exc.filename or path), hint=hint) from exc
-
-
-def default_data_dir() -> Path:
-    """The platform's user data directory for loopai."""
-    from platformdirs import user_data_dir
-
-    return Path(user_data_dir("loopai", appauthor=False))
 
 
 def fsync_dir(path: Path) -> None:
@@ -108,6 +104,25 @@ def replace_file(path: Path, content: bytes) -> None:
                 temporary.unlink()
             raise
         fsync_dir(path.parent)
+
+
+def made_once(path: Path, make: Callable[[], str]) -> str:
+    """The ASCII text of `path`; where there is none yet, `make()`, written for good. Raises StorageError."""
+    with storage_errors(path):
+        for _ in range(2):
+            try:
+                return path.read_text("ascii")
+            except FileNotFoundError:
+                make_dir(path.parent)
+                temporary = temporary_beside(path)
+                write_file(temporary, make().encode("ascii"))
+                with suppress(FileExistsError):  # link, not rename: the first writer's text stays
+                    os.link(temporary, path)
+                temporary.unlink()
+                fsync_dir(path.parent)
+            except UnicodeDecodeError:
+                raise StorageError("is damaged", where=str(path)) from None
+    raise StorageError("cannot be created", where=str(path))
 
 
 def replace_symlink(path: Path, target: str) -> None:
@@ -170,7 +185,7 @@ class Layout:
     # --- the rest
     @property
     def config_file(self) -> Path:
-        return self.root / "config" / "deployment.yaml"
+        return self.root / CONFIG_FILE
 
     @property
     def secrets(self) -> Path:
@@ -183,19 +198,22 @@ class Layout:
     # --- secrets and locks
     def secret(self, name: str) -> bytes:
         """A 32-byte random secret, made at first use and never changed. Raises StorageError."""
-        path = self.secrets / f"{_plain(name)}.key"
-        with storage_errors(path):
-            for _ in range(2):
-                try:
-                    return bytes.fromhex(path.read_text("ascii"))
-                except FileNotFoundError:
-                    make_dir(self.secrets)
-                    temporary = temporary_beside(path)
-                    write_file(temporary, secrets.token_hex(32).encode())
-                    with suppress(FileExistsError):  # link, not rename: the first writer's secret stays
-                        os.link(temporary, path)
-                    temporary.unlink()
-        raise StorageError("cannot be created", where=str(path))
+        return bytes.fromhex(made_once(self.secrets / f"{_plain(name)}.key", lambda: secrets.token_hex(32)))
+
+    def deployment_id(self, config: Config) -> str:
+        """`runtime.deployment_id`, else a name made at first use and kept beside the configuration.
+
+        Raises StorageError.
+        """
+        if config.runtime.deployment_id:
+            return config.runtime.deployment_id
+        path = self.config_file.with_name("deployment_id")
+        name = made_once(path, lambda: f"edge-{secrets.token_hex(4)}").strip()
+        if not is_slug(name):
+            raise StorageError(
+                "does not hold a deployment id", where=str(path), hint="delete it, or set runtime.deployment_id"
+            )
+        return name
 
     @contextmanager
     def lock(self, task_id: str, timeout_s: float = 0.0) -> Iterator[None]:

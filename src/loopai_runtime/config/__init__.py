@@ -1,0 +1,13 @@
+"""The configuration: one frozen object, validated once and passed down.
+
+    flag > LOOPAI_* environment > DATA_DIR/config/deployment.yaml (or --config FILE) > default
+
+`sections` says what can be set, `sources` where it is read from, `root` puts the two together, and `edit` changes
+a file's text without disturbing the rest of it.
+"""
+
+from loopai_runtime.config.root import CONFIG_FILE, Config
+from loopai_runtime.config.sections import default_data_dir
+from loopai_runtime.config.sources import Origin
+
+__all__ = ["CONFIG_FILE", "Config", "Origin", "default_data_dir"]

@@ -1,0 +1,247 @@
+"""The sections of deployment.yaml: every key, its type, limits, unit and default. Nothing here reads anything."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator
+
+from loopai_runtime.models import PrivacyMode, RuntimeMode, Slug
+
+LOWEST_RATE, HIGHEST_RATE = 0.01, 0.20
+
+
+def default_data_dir() -> Path:
+    """The platform's user data directory for loopai."""
+    from platformdirs import user_data_dir
+
+    return Path(user_data_dir("loopai", appauthor=False))
+
+
+def _cores() -> int:
+    """The cores this process may use, which in a container can be fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def usable_path(path: Path) -> Path:
+    """The path, absolute, `~` expanded. Raises ValueError."""
+    if not str(path).isprintable():
+        raise ValueError("has a character that no path should have")
+    try:
+        return path.expanduser().absolute()
+    except RuntimeError:
+        raise ValueError("names a home directory that does not exist") from None
+
+
+def _url(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and url.isprintable() and " " not in url
+        _ = parts.port
+    except ValueError:
+        good = False
+    if not good:
+        raise ValueError("must be a URL such as https://loopai.example.com")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("must not hold a user name or password; the key belongs in cloud.api_key")
+    return url.rstrip("/")
+
+
+def _key(key: SecretStr) -> SecretStr:
+    # Files mounted as secrets often end in a newline; anything else odd could break out of an HTTP header.
+    text = key.get_secret_value().strip()
+    if not text:
+        raise ValueError("is empty")
+    if not (text.isascii() and text.isprintable()) or " " in text:
+        raise ValueError("has characters that no key has (a space, a line break, a letter outside ASCII)")
+    return SecretStr(text)
+
+
+def _lower(value: Any) -> Any:
+    return value.lower() if isinstance(value, str) else value
+
+
+FilePath = Annotated[Path, AfterValidator(usable_path)]
+Url = Annotated[str, AfterValidator(_url)]
+Key = Annotated[SecretStr, AfterValidator(_key)]
+Days = Annotated[int, Field(ge=1, le=36_500)]
+
+
+class Section(BaseModel):
+    """Frozen, strict about names; text is read as a number or a truth value where one is wanted."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_value_as_number(cls, value: Any, info: Any) -> Any:
+        # Pydantic reads `true` as 1, which in `retention_days: true` nobody meant.
+        if isinstance(value, bool) and cls.model_fields[info.field_name].annotation is not bool:
+            raise ValueError("must not be true or false")
+        return value
+
+
+class Runtime(Section):
+    mode: RuntimeMode = Field(
+        RuntimeMode.EDGE, description="edge (all of it here), central (the platform executes), hybrid"
+    )
+    deployment_id: Slug | None = Field(
+        None, description="this deployment's name; null: generated once and kept in the data directory"
+    )
+    task_id: Slug | None = Field(None, description="the task that is served where a request names none")
+
+
+class Cloud(Section):
+    api_url: Url | None = Field(None, description="the platform's address; null: there is none")
+    api_key: Key | None = Field(None, description="this deployment's credential to the platform")
+    signalr_enabled: bool = Field(True, description="listen for the platform's news beside polling")
+
+
+class Execution(Section):
+    worker_count: int = Field(
+        default_factory=lambda: min(_cores(), 4),
+        ge=1,
+        le=256,
+        description="serving executors; the default is the number of cores, at most 4",
+    )
+    timeout_ms: int = Field(
+        1000,
+        ge=1,
+        le=600_000,
+        description="wall-clock milliseconds for one call; set here, it wins over a task's own",
+    )
+    memory_mb: int = Field(256, ge=32, le=65_536, description="MiB of memory for one executor")
+
+
+class Sandbox(Section):
+    require: Literal["full", "policy"] = Field(
+        default_factory=lambda: "full" if sys.platform == "linux" else "policy",
+        description="full: both walls or no execution; policy: go on where the system cannot build the cage "
+        "(the default off Linux)",
+    )
+
+
+class Sampling(Section):
+    strategy: Literal["random", "uncertainty", "stratified", "temporal", "adaptive"] = Field(
+        "random", description="how executions are chosen for validation"
+    )
+    rate: float = Field(
+        0.05, description="share of executions, 0.01 to 0.20; set here, it wins over a task's own sampling_rate"
+    )
+    precision: float | None = Field(
+        None,
+        gt=0,
+        lt=0.5,
+        description="half-width of the accuracy's interval to aim for; it then chooses the rate",
+    )
+    max_labels_per_day: int | None = Field(None, ge=0, description="oracle answers a day at most; null: no limit")
+    max_usd_per_month: float | None = Field(None, ge=0, description="US dollars a month at most; null: no limit")
+
+    @field_validator("rate")
+    @classmethod
+    def _within_range(cls, rate: float) -> float:
+        if not LOWEST_RATE <= rate <= HIGHEST_RATE:
+            raise ValueError("must be from 0.01 to 0.20 (1 to 20 %)")
+        return rate
+
+
+class Telemetry(Section):
+    enabled: bool = Field(
+        True,
+        description="report to the platform; nothing leaves until cloud.api_url and cloud.api_key are both set",
+    )
+    upload_interval_sec: int = Field(60, ge=1, le=86_400, description="seconds between uploads")
+    batch_size: int = Field(1000, ge=1, le=100_000, description="records in one upload at most")
+    privacy_mode: PrivacyMode = Field(
+        PrivacyMode.BALANCED,
+        description="strict: aggregates and keyed hashes; balanced: also redacted samples; permissive: everything",
+    )
+
+
+class Storage(Section):
+    data_dir: FilePath = Field(
+        default_factory=default_data_dir,
+        description="where everything is kept; only a file given by --config may say it",
+    )
+    retention_days: Days = Field(
+        30, description="days that everything is kept which `retention` has no days of its own for"
+    )
+    max_size_gb: float = Field(
+        100, gt=0, description="GB (10^9 bytes) over all; the oldest raw executions go first"
+    )
+    fsync: Literal["never", "interval", "always"] = Field(
+        "interval", description="when the execution log reaches the disk itself"
+    )
+    on_full: Literal["reject", "serve"] = Field(
+        "reject", description="a full disk: refuse requests, or serve them unlogged"
+    )
+
+
+class KeepExecutions(Section):
+    keep_days: Days = Field(7, description="days that raw executions are kept")
+    compress_after: int = Field(1, ge=0, le=36_500, description="days after which they are gzipped")
+
+
+class KeepValidations(Section):
+    keep_days: Days = Field(30, description="days that validations are kept")
+
+
+class KeepArtifacts(Section):
+    keep_versions: int = Field(
+        10, ge=1, description="latest versions of a task that are kept, beside the active and the previous one"
+    )
+
+
+class Retention(Section):
+    executions: KeepExecutions = KeepExecutions()
+    validations: KeepValidations = KeepValidations()
+    artifacts: KeepArtifacts = KeepArtifacts()
+
+
+class Privacy(Section):
+    pii_detection: bool = Field(
+        True, description="redact personal data before anything leaves; false only with privacy_mode permissive"
+    )
+    hash_inputs: bool = Field(False, description="inputs leave as keyed hashes (HMAC) in any mode")
+    sample_only: bool = Field(
+        True, description="only sampled records leave; false only with privacy_mode permissive"
+    )
+    min_support: int = Field(
+        2,
+        ge=1,
+        description="distinct examples a feature must occur in to stand in a program, from 200 examples on",
+    )
+
+
+class Server(Section):
+    host: str = Field("127.0.0.1", min_length=1, description="the address the server listens on")
+    port: int = Field(8080, ge=0, le=65_535, description="its port; 0: a free one, which is printed")
+    keys_file: FilePath | None = Field(None, description="the file of the server's own keys (hashes)")
+
+
+class Improvement(Section):
+    failure_threshold: float = Field(
+        0.15, gt=0, lt=1, description="improve when the failure rate's lower bound passes this share"
+    )
+
+
+class Rollout(Section):
+    auto: bool = Field(
+        False, description="a new version starts a rollout by itself; the default is true in hybrid mode"
+    )
+
+
+class Oracle(Section):
+    send: Literal["redacted", "full", "none"] | None = Field(
+        None, description="what an LLM or HTTP oracle may see; null: redacted, but full to this machine (loopback)"
+    )
+
+
+class Logging(Section):
+    level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = Field(
+        "info", description="the least severe message that is logged"
+    )
