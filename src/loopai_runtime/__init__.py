@@ -1,3 +1,64 @@
-"""loopai-runtime: small verified programs in place of repeated LLM calls."""
+"""loopai-runtime: small verified programs in place of repeated LLM calls.
+
+    import loopai_runtime as loopai
+
+    loopai.generate("spec.yaml")
+    loopai.run("spam-detection", {"text": "Buy now!"}).output
+
+Names are loaded when they are first used (PEP 562), so importing the package costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from loopai_runtime.artifacts.store import ArtifactStore
+    from loopai_runtime.config import Config
+    from loopai_runtime.errors import LoopaiError
+    from loopai_runtime.flows.api import generate, run
+    from loopai_runtime.flows.execute import Executor
+    from loopai_runtime.layout import Layout
+    from loopai_runtime.models import ExecutionRecord, ProgramArtifact, TaskSpecification
 
 __version__ = "0.1.0"
+
+_HOME = {
+    "ArtifactStore": "artifacts.store",
+    "Config": "config",
+    "ExecutionRecord": "models",
+    "Executor": "flows.execute",
+    "Layout": "layout",
+    "LoopaiError": "errors",
+    "ProgramArtifact": "models",
+    "TaskSpecification": "models",
+    "generate": "flows.api",
+    "run": "flows.api",
+}
+
+__all__ = [
+    "ArtifactStore",
+    "Config",
+    "ExecutionRecord",
+    "Executor",
+    "Layout",
+    "LoopaiError",
+    "ProgramArtifact",
+    "TaskSpecification",
+    "__version__",
+    "generate",
+    "run",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

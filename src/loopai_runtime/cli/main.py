@@ -7,14 +7,34 @@ import sys
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
-from loopai_runtime.cli import operate, spec, versions
+from loopai_runtime.cli import generate, judge, operate, options, run, spec, versions
+
+_PANELS = (options.AUTHOR, options.USE, options.WATCH, options.IMPROVE, options.OPERATE)
+
+
+class Panels(TyperGroup):
+    """Help in plain text, its commands in panels: rich's help would double the start-up of every `--help`."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        panels: dict[str, list[tuple[str, str]]] = {}
+        width = formatter.width - 6 - max(map(len, self.commands), default=0)
+        for name, command in self.commands.items():
+            if not command.hidden:
+                panel = getattr(command, "rich_help_panel", None) or "Commands"
+                panels.setdefault(str(panel), []).append((name, command.get_short_help_str(width)))
+        for panel in sorted(panels, key=lambda name: _PANELS.index(name) if name in _PANELS else -1):
+            with formatter.section(panel):
+                formatter.write_dl(panels[panel])
+
 
 app = typer.Typer(
     name="loopai",
+    cls=Panels,
+    rich_markup_mode=None,
     help="Turn a task you send to an LLM again and again into a small verified program that runs anywhere.",
     epilog="Start with: loopai demo",
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
     context_settings={"help_option_names": ["--help", "-h"]},
@@ -41,7 +61,7 @@ def _global(
     """Options of the application itself; what they do happens before any command."""
 
 
-for _module in (spec, versions, operate):
+for _module in (spec, generate, judge, versions, run, operate):
     _module.register(app)
 
 # The order of the help, whichever file a command is in.
@@ -55,26 +75,25 @@ app.registered_commands.sort(key=lambda command: _ORDER.split().index(command.na
 
 def main() -> None:
     """The entry point of both console names."""
-    sys.exit(run(sys.argv[1:]))
+    sys.exit(run_line(sys.argv[1:]))
 
 
-def run(argv: list[str]) -> int:
+def run_line(argv: list[str]) -> int:
     """Run one command line and return its exit code; errors are printed as one or two lines on stderr."""
     from loopai_runtime.errors import LoopaiError
 
-    argv, debug = _take_debug(argv)
+    argv, debug = _take_debug(argv or ["--help"])
     try:
         code = app(args=argv, standalone_mode=False)
         sys.stdout.flush()
+        if code == 130:  # Typer has made an exit of Ctrl-C
+            print("interrupted", file=sys.stderr)
         return code if isinstance(code, int) else 0
     except LoopaiError as exc:
         if debug:
             raise
         _print_error(exc)
         return exc.exit_code
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
     except BrokenPipeError:
         # The reader went away (`loopai … | head`): stop quietly, and keep the exit hook from flushing again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

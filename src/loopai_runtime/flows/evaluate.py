@@ -109,7 +109,8 @@ def score(version: int, results: Sequence[Result], expected: Sequence[Any]) -> S
     outputs = [result.record.output if result.record else None for result in results]
     answered = [result.ok and not (result.record and result.record.abstained) for result in results]
     right = [
-        gave and jsonl.equal(output, truth) for gave, output, truth in zip(answered, outputs, expected, strict=True)
+        gave and jsonl.equal(output, truth)
+        for gave, output, truth in zip(answered, outputs, expected, strict=True)
     ]
     given = sum(answered) + sum(not result.ok for result in results)
     low, high = wilson(sum(right), given, CONFIDENCE) if given else (0.0, 1.0)
@@ -159,9 +160,15 @@ def _by_label(pairs: Sequence[tuple[Any, Any]]) -> tuple[list[LabelScore], list[
         hit = confused.get((key, key), 0)
         precision = hit / predicted[key] if predicted.get(key) else None
         recall = hit / support[key]
-        f1 = 2 * precision * recall / (precision + recall) if precision and recall else (0.0 if precision is not None else None)
+        f1 = (
+            2 * precision * recall / (precision + recall)
+            if precision and recall
+            else (0.0 if precision is not None else None)
+        )
         labels.append(LabelScore(values[key], precision, recall, f1, support[key]))
-    mistakes = sorted(((n, t, o) for (t, o), n in confused.items() if t != o), key=lambda row: (-row[0], row[1], row[2]))
+    mistakes = sorted(
+        ((n, t, o) for (t, o), n in confused.items() if t != o), key=lambda row: (-row[0], row[1], row[2])
+    )
     return labels, [{"expected": values[t], "output": outputs[o], "count": n} for n, t, o in mistakes]
 
 

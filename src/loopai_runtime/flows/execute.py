@@ -224,4 +224,3 @@ def envelope_reader(input_schema: dict[str, Any]) -> Callable[[Any], Request]:
         return Request(value)
 
     return read
-

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from loopai_runtime import jsonl
 from loopai_runtime.artifacts.store import ArtifactStore
-from loopai_runtime.errors import ProgramError
+from loopai_runtime.errors import GateMissed, ProgramError
 from loopai_runtime.flows.measure import Latency, latency_of, open_pool, run_program
 from loopai_runtime.models import (
     Complexity,
@@ -73,6 +73,39 @@ class Generated:
     latency: Latency
     synthesis: Synthesis = field(repr=False)
     examples: ExampleSet = field(repr=False)
+
+    def require(self) -> None:
+        """Raises GateMissed if the version is a draft."""
+        if not self.gate.met:
+            missed = "accuracy_target" if not self.gate.accuracy_met else "latency_target_ms"
+            raise GateMissed(
+                f"{self.artifact.task_id}@{self.artifact.version} misses its {missed}: kept as a draft"
+            )
+
+    def summary(self) -> dict[str, Any]:
+        """What `generate -o json` prints."""
+        artifact = self.artifact
+        return {
+            "task_id": artifact.task_id,
+            "version": artifact.version,
+            "status": self.status.value,
+            "activated": self.activated,
+            "active_version": self.active_version,
+            "strategy": artifact.synthesis_strategy.value,
+            "learner": artifact.learner,
+            "accuracy": artifact.accuracy,
+            "accuracy_target": artifact.accuracy_target,
+            "confidence_score": artifact.confidence_score,
+            "confidence_kind": artifact.confidence_kind,
+            "latency_ms": artifact.latency_ms,
+            "latency_target_ms": artifact.latency_target_ms,
+            "complexity_metrics": artifact.complexity_metrics.model_dump(),
+            "generation_time_sec": artifact.generation_time_sec,
+            "examples": artifact.judged["examples"],
+            "labels": artifact.judged["labels"],
+            "candidates": artifact.candidates,
+            "warnings": [str(warning) for warning in self.examples.warnings],
+        }
 
 
 def generate(
@@ -197,10 +230,7 @@ def row_hashes(examples: Sequence[Example], key: bytes) -> dict[str, Any]:
 
     HMAC-SHA256 over the canonical JSON of the input, its first 8 bytes, concatenated and in base64.
     """
-    digests = [
-        hmac.digest(key, jsonl.canonical(example.input), "sha256")[:8]
-        for example in examples
-    ]
+    digests = [hmac.digest(key, jsonl.canonical(example.input), "sha256")[:8] for example in examples]
     return {"algorithm": "hmac-sha256-64", "hashes": base64.b64encode(b"".join(digests)).decode("ascii")}
 
 

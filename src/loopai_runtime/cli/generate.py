@@ -1,0 +1,186 @@
+"""`loopai generate` and `loopai demo`: a specification becomes a verified version."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from loopai_runtime.cli import options
+from loopai_runtime.cli.options import Output
+
+if TYPE_CHECKING:
+    from loopai_runtime.flows.generate import Generated
+
+
+def register(app: typer.Typer) -> None:
+    app.command("generate", rich_help_panel=options.AUTHOR)(generate)
+    app.command("demo", rich_help_panel=options.AUTHOR)(demo)
+
+
+def generate(
+    spec: Annotated[str, typer.Argument(metavar="SPEC", help="The specification (spec.yaml), or - for stdin.")],
+    strategy: Annotated[
+        str | None,
+        typer.Option(
+            "--strategy",
+            metavar="NAME",
+            help="auto, rule, ml, … instead of the specification's.",
+            show_default=False,
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", min=0, help="Same seed, same program.", show_default=False)
+    ] = None,
+    output: options.OutputFormat = Output.TABLE,
+    data_dir: options.DataDir = None,
+    config: options.ConfigFile = None,
+    lock_timeout: options.LockTimeout = 0,
+) -> None:
+    """Make a verified program of a specification.
+
+    It is written from the examples, judged on examples it has not seen, and stored as a new version.
+
+    Exits 3 when the program misses the specification's targets: it is kept as a draft, and nothing changes
+    for the version that serves.
+    """
+    from loopai_runtime.cli.render import as_json, out, progress
+    from loopai_runtime.flows.generate import generate as run_flow
+    from loopai_runtime.synthesis.specfile import load
+
+    settings = options.settings(data_dir, config)
+    loaded = load(spec)
+    with progress("generating", 100) as advance:
+        made = run_flow(
+            loaded,
+            settings.layout,
+            settings.config,
+            strategy=strategy,
+            seed=seed,
+            lock_timeout_s=lock_timeout,
+            progress=lambda what, share: advance(None if share is None else int(share * 100), what),
+        )
+    if output is Output.TABLE:
+        report(made)
+    else:
+        out(as_json(made.summary(), indent=2 if output is Output.JSON else None))
+    conclude(made)
+    made.require()
+
+
+def report(made: Generated) -> None:
+    """The table of what won and what lost, by how much, on how many examples."""
+    from loopai_runtime.cli import render
+
+    rows = [
+        {
+            "": "→" if candidate["won"] else "",
+            "program": candidate["name"],
+            "accuracy": _percent(candidate["accuracy"], candidate["standard_error"]),
+            "size": _size(candidate["bytes"]),
+            "call": "" if candidate["microseconds"] is None else f"{candidate['microseconds']:.0f} µs",
+            "verdict": candidate["verdict"],
+        }
+        for candidate in made.artifact.candidates
+    ]
+    judged = made.artifact.judged
+    title = (
+        f"{made.artifact.task_id}: judged on {judged['examples']} examples, each by programs that had not seen it"
+    )
+    render.rows(rows, Output.TABLE, title=title)
+
+
+def _percent(value: float | None, error: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:.1%}" + (f" ± {error * 100:.1f}" if error is not None else "")
+
+
+def _size(size: int | None) -> str:
+    if size is None:
+        return ""
+    return f"{size / 1024:.1f} KB" if size >= 1024 else f"{size} B"
+
+
+def conclude(made: Generated) -> None:
+    """In words, on stderr: how good it is, what became of it, and what to type next."""
+    from loopai_runtime.cli.render import say
+
+    artifact, gate = made.artifact, made.gate
+    ref = f"{artifact.task_id}@{artifact.version}"
+    for warning in made.examples.warnings[:10]:
+        say(f"warning: {warning}")
+    say(
+        f"{ref}: {artifact.learner} program, {_size(artifact.complexity_metrics.bytes)}; "
+        f"accuracy {gate.accuracy:.1%} on unseen examples (target {gate.accuracy_target:.1%}), "
+        f"at least {artifact.confidence_score:.1%} with 90 % confidence; "
+        f"p99 {gate.p99_ms:.2f} ms (target {gate.latency_target_ms:g})"
+    )
+    if not gate.accuracy_met:
+        say(made.synthesis.advice)
+    if not gate.latency_met:
+        say(f"too slow: p99 {gate.p99_ms:.2f} ms; latency_target_ms is {gate.latency_target_ms:g}")
+    if made.activated:
+        say(f"{ref} is active: loopai run {artifact.task_id} INPUT")
+    elif gate.met:
+        say(f"v{made.active_version} stays active; try loopai diff {artifact.task_id}@active {ref}, then")
+        say(f"  loopai activate {ref}    or    loopai rollout start {ref}")
+    else:
+        say(
+            f"{ref} is kept as a draft: loopai run {ref} INPUT tries it, loopai activate {ref} takes it all the same"
+        )
+
+
+def demo(
+    data_dir: options.DataDir = None,
+) -> None:
+    """See the main job on a packaged task.
+
+    Generates its program, runs a few inputs, and shows where everything landed.
+    """
+    import time
+
+    from loopai_runtime.cli.render import as_json, out, progress
+    from loopai_runtime.flows.demo import CALLS_A_DAY, PRICE_IN, PRICE_OUT
+    from loopai_runtime.flows.demo import demo as run_flow
+
+    started = time.monotonic()
+    place = data_dir or Path(tempfile.mkdtemp(prefix="loopai-demo-"))
+    settings = options.settings(place)
+    with progress("generating", 100) as advance:
+        shown = run_flow(
+            place / "demo",
+            settings.layout,
+            settings.config,
+            lambda what, share: advance(None if share is None else int(share * 100), what),
+        )
+    report(shown.made)
+    conclude(shown.made)
+    out("")
+    for value, result in shown.results:
+        line = result.line()
+        confidence = f"{line['confidence']:.2f}" if "confidence" in line else "    "
+        text = value["text"] if isinstance(value, dict) and "text" in value else as_json(value, indent=None)
+        out(f"  {line['output']!s:<10} {confidence}  {line['latency_ms']:.2f} ms   {str(text)[:70]}")
+    task_id = shown.made.artifact.task_id
+    out(f"\nThe same from an LLM at {CALLS_A_DAY:,} calls a day: about ${shown.llm_usd_a_month:,.0f} a month")
+    out(f"(assuming ${PRICE_IN} and ${PRICE_OUT} a million tokens in and out), and every text leaves the house.\n")
+    for name, path in shown.places(settings.layout).items():
+        out(f"  {name:<15} {path}")
+    out(f"\nDone in {time.monotonic() - started:.1f} s. Next, with LOOPAI_DATA_DIR={place}:")
+    sample = as_json(shown.results[0][0], indent=None)
+    for command in (
+        f"loopai run {task_id} {_quoted(sample)} --details",
+        f"loopai why {task_id} {_quoted(sample)}",
+        f"loopai show {task_id} --code",
+        "loopai init my-task.yaml --template classify",
+    ):
+        out(f"  {command}")
+
+
+def _quoted(text: str) -> str:
+    import shlex
+
+    return shlex.quote(text)

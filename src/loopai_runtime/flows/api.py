@@ -1,0 +1,73 @@
+"""The verbs as Python users call them: a path and a data directory in, a record out.
+
+import loopai_runtime as loopai
+
+made = loopai.generate("spec.yaml")
+loopai.run("spam-detection", {"text": "Buy now!"}).output
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from loopai_runtime.artifacts.store import ArtifactStore
+from loopai_runtime.config import Config
+from loopai_runtime.datasets.execution_log import ExecutionLog
+from loopai_runtime.flows.execute import Executor, Request
+from loopai_runtime.flows.generate import generate as _generate
+from loopai_runtime.flows.measure import open_pool
+from loopai_runtime.layout import Layout
+from loopai_runtime.synthesis.specfile import load
+
+if TYPE_CHECKING:
+    from loopai_runtime.flows.generate import Generated
+    from loopai_runtime.models import ExecutionRecord
+
+
+def generate(
+    spec: str | Path,
+    *,
+    data_dir: str | Path | None = None,
+    strategy: str | None = None,
+    seed: int | None = None,
+    **settings: Any,
+) -> Generated:
+    """Write, judge and store a new version from a specification file.
+
+    `settings` are configuration keys with double underscores (`execution__worker_count=2`). Raises SpecError,
+    Busy, StorageError. A version that misses its targets is a draft: see `Generated.gate`.
+    """
+    config, layout = _open(data_dir, settings)
+    return _generate(load(str(spec)), layout, config, strategy=strategy, seed=seed)
+
+
+def run(
+    ref: str, value: Any, *, data_dir: str | Path | None = None, record: bool = True, **settings: Any
+) -> ExecutionRecord:
+    """Answer one input with a task's active version, or `task@3`, and record the execution.
+
+    Starts a sandbox for the one call; for many calls keep an `Executor`. Raises NotFound, InputError,
+    ProgramError, ProgramTimeout.
+    """
+    config, layout = _open(data_dir, settings)
+    stored = ArtifactStore(layout).read(ref)
+    with open_pool(config, workers=1) as pool:
+        executor = Executor(
+            pool,
+            stored.artifact,
+            stored.code,
+            deployment_id=layout.deployment_id(config) if record else "",
+            log=ExecutionLog(layout) if record else None,
+        )
+        result = executor.run(Request(value))
+    if result.failure is not None:
+        raise result.failure
+    assert result.record is not None
+    return result.record
+
+
+def _open(data_dir: str | Path | None, settings: dict[str, Any]) -> tuple[Config, Layout]:
+    flags = {key.replace("__", "."): value for key, value in settings.items()}
+    config = Config.load(data_dir=Path(data_dir) if data_dir else None, flags=flags)
+    return config, Layout(config.data_dir)
