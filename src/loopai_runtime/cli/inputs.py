@@ -33,8 +33,7 @@ def open_executor(
     stored = ArtifactStore(settings.layout).read(ref)
     return Executor(
         stack.enter_context(open_pool(settings.config, workers)),
-        stored.artifact,
-        stored.code,
+        stored,
         # Asked for only when recording: it may have to be written, and a read-only directory can still answer.
         deployment_id=settings.layout.deployment_id(settings.config) if record else "",
         log=ExecutionLog(settings.layout) if record else None,

@@ -55,8 +55,7 @@ def run(
     with open_pool(config, workers=1) as pool:
         executor = Executor(
             pool,
-            stored.artifact,
-            stored.code,
+            stored,
             deployment_id=layout.deployment_id(config) if record else "",
             log=ExecutionLog(layout) if record else None,
         )

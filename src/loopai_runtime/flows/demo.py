@@ -64,8 +64,7 @@ def demo(folder: Path, layout: Layout, config: Config, progress: Callable[[str, 
     with open_pool(config, workers=1) as pool:
         executor = Executor(
             pool,
-            stored.artifact,
-            stored.code,
+            stored,
             deployment_id=layout.deployment_id(config),
             log=ExecutionLog(layout),
         )

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from loopai_runtime.flows.execute import Request, Result
-    from loopai_runtime.models import ProgramArtifact
+    from loopai_runtime.artifacts.store import Stored
     from loopai_runtime.sandbox import SyncPool
 
 CONFIDENCE = 0.95
@@ -82,25 +82,25 @@ class Evaluation:
 
 def evaluate(
     pool: SyncPool,
-    versions: Sequence[tuple[ProgramArtifact, str]],
+    versions: Sequence[Stored],
     rows: Sequence[tuple[Request, Any]],
     advance: Callable[[int], None] | None = None,
 ) -> Evaluation:
-    """Run each version (its artifact and code) on every row (a request and the right output).
+    """Run each version on every row (a request and the right output).
 
     Nothing is recorded: gold rows are not traffic. Raises GateMissed where there are no rows to judge on.
     """
     if not rows:
         raise GateMissed("no rows to judge on")
     scores = []
-    for number, (artifact, code) in enumerate(versions):
-        executor = Executor(pool, artifact, code, deployment_id="evaluation")
+    for number, stored in enumerate(versions):
+        executor = Executor(pool, stored)
         results = []
         for result in executor.run_all(request for request, _ in rows):
             results.append(result)
             if advance is not None and len(results) % 50 == 0:
                 advance(number * len(rows) + len(results))
-        scores.append(score(artifact.version, results, [expected for _, expected in rows]))
+        scores.append(score(stored.artifact.version, results, [expected for _, expected in rows]))
     return Evaluation(scores, _differences(scores, rows))
 
 

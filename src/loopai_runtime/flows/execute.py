@@ -18,6 +18,7 @@ from loopai_runtime.schemas import Schema
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from loopai_runtime.artifacts.store import Stored
     from loopai_runtime.datasets.execution_log import ExecutionLog
     from loopai_runtime.models import ProgramArtifact
     from loopai_runtime.sandbox import Outcome, SyncPool
@@ -74,31 +75,14 @@ class Result:
         return line
 
 
-class Executor:
-    """One version of a task, loaded and ready: answers inputs and records each execution.
+class Service:
+    """One version as it answers: what it accepts, when it abstains, what is recorded. It runs nothing itself."""
 
-    `log=None` records nothing. `timeout_ms` overrides the artifact's own.
-    """
-
-    def __init__(
-        self,
-        pool: SyncPool,
-        artifact: ProgramArtifact,
-        code: str,
-        *,
-        deployment_id: str,
-        log: ExecutionLog | None = None,
-        timeout_ms: int | None = None,
-    ) -> None:
+    def __init__(self, artifact: ProgramArtifact, deployment_id: str) -> None:
         self.artifact = artifact
-        self._pool = pool
-        self._log = log
         self._deployment_id = deployment_id
         self._inputs = Schema(artifact.input_schema)
         self._outputs = Schema(artifact.output_schema)
-        self._key = f"{artifact.task_id}@{artifact.version}"
-        limits = {"timeout_ms": timeout_ms or artifact.timeout_ms, "memory_mb": artifact.memory_mb}
-        pool.load(Program(key=self._key, source=code, **limits))
 
     def check(self, value: Any) -> None:
         """Raises InputError with the JSON path of the first fault."""
@@ -106,63 +90,10 @@ class Executor:
             fault = self._inputs.faults(value)[0]
             raise InputError(fault.message, path=fault.path)
 
-    def run(self, request: Request) -> Result:
-        """Execute one request and record it. Raises InputError where the schema refuses the input."""
-        self.check(request.input)
-        return self._finish(request, self._pool.call(self._key, request.input))
-
-    def explain(self, value: Any) -> Any:
-        """What decided the answer, in the program's own words; None where it cannot say. Records nothing.
-
-        Raises InputError, ProgramError.
-        """
-        self.check(value)
-        outcome = self._pool.call(self._key, value, entry="explain")
-        if outcome.error is not None and outcome.error.type == "MissingEntry":
-            return None
-        if failure := failure_of(outcome):
-            raise failure
-        return outcome.output
-
-    def run_all(self, requests: Iterable[Request | InputError]) -> Iterator[Result]:
-        """Execute many on all workers; results come in the order of the requests.
-
-        A request that could not even be read comes in, and goes out, as its InputError.
-        """
-        # What was read but not yet answered. Inputs that are refused wait here for those before them.
-        waiting: deque[Request | Result] = deque()
-
-        def inputs() -> Iterator[Any]:
-            for request in requests:
-                refused = request if isinstance(request, InputError) else self._refusal(request)
-                if refused is None and isinstance(request, Request):
-                    waiting.append(request)
-                    yield request.input
-                else:
-                    sent = None if isinstance(request, InputError) else request
-                    waiting.append(Result(self.artifact.version, sent, refused=refused))
-
-        for outcome in self._pool.map(self._key, inputs()):
-            while isinstance(first := waiting.popleft(), Result):
-                yield first
-            yield self._finish(first, outcome)
-        for left in waiting:
-            if isinstance(left, Result):
-                yield left
-
-    def _refusal(self, request: Request) -> InputError | None:
-        try:
-            self.check(request.input)
-        except InputError as exc:
-            return exc
-        return None
-
-    def _finish(self, request: Request, outcome: Outcome) -> Result:
+    def finish(self, request: Request, outcome: Outcome) -> Result:
+        """What the outcome of running `request` is to its sender and to the log."""
         failure = failure_of(outcome) or self._wrong_output(outcome)
-        record = self._record(request, outcome, failure)
-        if self._log is not None:
-            self._log.append([record])
-        return Result(self.artifact.version, request, record, failure=failure)
+        return Result(self.artifact.version, request, self._record(request, outcome, failure), failure=failure)
 
     def _wrong_output(self, outcome: Outcome) -> ProgramError | None:
         if self._outputs.accepts(outcome.output):
@@ -198,6 +129,93 @@ class Executor:
         if policy is None:
             return None
         return policy.threshold is None or outcome.confidence is None or outcome.confidence < policy.threshold
+
+
+class Executor:
+    """A version loaded into a pool: answers inputs, and records each execution before its answer leaves.
+
+    `log=None` records nothing. `timeout_ms` overrides the artifact's own.
+    """
+
+    def __init__(
+        self,
+        pool: SyncPool,
+        stored: Stored,
+        *,
+        deployment_id: str = "",
+        log: ExecutionLog | None = None,
+        timeout_ms: int | None = None,
+    ) -> None:
+        self.artifact = stored.artifact
+        self._service = Service(stored.artifact, deployment_id)
+        self._pool = pool
+        self._log = log
+        self._key = f"{self.artifact.task_id}@{self.artifact.version}"
+        pool.load(
+            Program(
+                key=self._key,
+                source=stored.code,
+                timeout_ms=timeout_ms or self.artifact.timeout_ms,
+                memory_mb=self.artifact.memory_mb,
+            )
+        )
+
+    def run(self, request: Request) -> Result:
+        """Execute one request. Raises InputError where the schema refuses the input."""
+        self._service.check(request.input)
+        return self._recorded(request, self._pool.call(self._key, request.input))
+
+    def explain(self, value: Any) -> Any:
+        """What decided the answer, in the program's own words; None where it cannot say. Records nothing.
+
+        Raises InputError, ProgramError.
+        """
+        self._service.check(value)
+        outcome = self._pool.call(self._key, value, entry="explain")
+        if outcome.error is not None and outcome.error.type == "MissingEntry":
+            return None
+        if failure := failure_of(outcome):
+            raise failure
+        return outcome.output
+
+    def run_all(self, requests: Iterable[Request | InputError]) -> Iterator[Result]:
+        """Execute many on all workers; results come in the order of the requests.
+
+        A request that could not even be read comes in, and goes out, as its InputError.
+        """
+        # What was read but not yet answered. Inputs that are refused wait here for those before them.
+        waiting: deque[Request | Result] = deque()
+
+        def inputs() -> Iterator[Any]:
+            for request in requests:
+                refused = request if isinstance(request, InputError) else self._refusal(request)
+                if refused is None and isinstance(request, Request):
+                    waiting.append(request)
+                    yield request.input
+                else:
+                    sent = None if isinstance(request, InputError) else request
+                    waiting.append(Result(self.artifact.version, sent, refused=refused))
+
+        for outcome in self._pool.map(self._key, inputs()):
+            while isinstance(first := waiting.popleft(), Result):
+                yield first
+            yield self._recorded(first, outcome)
+        for left in waiting:
+            if isinstance(left, Result):
+                yield left
+
+    def _refusal(self, request: Request) -> InputError | None:
+        try:
+            self._service.check(request.input)
+        except InputError as exc:
+            return exc
+        return None
+
+    def _recorded(self, request: Request, outcome: Outcome) -> Result:
+        result = self._service.finish(request, outcome)
+        if self._log is not None and result.record is not None:
+            self._log.append([result.record])
+        return result
 
 
 def failure_of(outcome: Outcome) -> ProgramError | None:
