@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
     from pydantic_core import ErrorDetails
 
+    from loopai_runtime.yamldoc import Document
+
 CONFIG_FILE = Path("config", "deployment.yaml")  # below the data directory
 SECRET_SHOWN = "(set)"  # noqa: S105  what is shown in place of one
 
@@ -80,22 +82,21 @@ class Config(Section):
         StorageError where a file cannot be read.
         """
         environ = os.environ if environ is None else environ
-        root = _named_data_dir(data_dir, environ)
-        place = root.value if root else default_data_dir()
+        named = _named_data_dir(data_dir, environ)
+        place = named.value if named else default_data_dir()
         document = sources.read_file(config_file or place / CONFIG_FILE, required=config_file is not None)
         file = sources.from_file(document, known_keys()) if document else Layer()
         if config_file is None:
             _ignore_data_dir(file, place)
-        named = Layer({DATA_DIR_KEY: root} if root else {})
+        first = Layer({DATA_DIR_KEY: named} if named else {})
         environment = sources.from_environment(environ, known_keys())
-        return cls._assemble([named, sources.from_flags(flags or {}), environment, file], environ)
+        return cls._assemble([first, sources.from_flags(flags or {}), environment, file], environ)
 
     @classmethod
-    def check(cls, file: Path, *, environ: Mapping[str, str] | None = None) -> Self:
-        """Judge one file by itself, whatever flags and environment would put over it. Raises as `load` does."""
-        document = sources.read_file(file, required=True)
-        layers = [sources.from_file(document, known_keys())] if document else []
-        return cls._assemble(layers, os.environ if environ is None else environ)
+    def of_document(cls, document: Document, *, environ: Mapping[str, str] | None = None) -> Self:
+        """One file by itself, whatever flags and environment would put over it. Raises ConfigError."""
+        layer = sources.from_file(document, known_keys())
+        return cls._assemble([layer], os.environ if environ is None else environ)
 
     @classmethod
     def _assemble(cls, layers: list[Layer], environ: Mapping[str, str]) -> Self:
@@ -200,6 +201,12 @@ def _named_data_dir(data_dir: Path | None, environ: Mapping[str, str]) -> Given 
         return Given(sections.usable_path(path), origin)
     except ValueError as exc:
         raise UsageError(str(exc), where=origin.name) from None
+
+
+def chosen_data_dir(data_dir: Path | None, environ: Mapping[str, str] | None = None) -> Path:
+    """The data directory by flag, environment or default; a file has no say. Raises UsageError."""
+    named = _named_data_dir(data_dir, os.environ if environ is None else environ)
+    return named.value if named else default_data_dir()
 
 
 def _ignore_data_dir(file: Layer, place: Path) -> None:
