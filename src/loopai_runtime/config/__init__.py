@@ -6,8 +6,8 @@
 a file's text without disturbing the rest of it.
 """
 
-from loopai_runtime.config.root import CONFIG_FILE, Config
+from loopai_runtime.config.root import CONFIG_FILE, Config, chosen_data_dir, nested, require_key
 from loopai_runtime.config.sections import default_data_dir
 from loopai_runtime.config.sources import Origin
 
-__all__ = ["CONFIG_FILE", "Config", "Origin", "default_data_dir"]
+__all__ = ["CONFIG_FILE", "Config", "Origin", "chosen_data_dir", "default_data_dir", "nested", "require_key"]

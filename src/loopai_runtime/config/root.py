@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any, Self, get_args
 from pydantic import BaseModel, PrivateAttr, SecretStr, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
+from loopai_runtime import yamldoc
 from loopai_runtime.config import sections, sources
 from loopai_runtime.config.sections import Section, default_data_dir
 from loopai_runtime.config.sources import DATA_DIR_KEY, DATA_DIR_VARIABLE, DEFAULT, Given, Layer, Origin
-from loopai_runtime.errors import ConfigError, Fault, UsageError
+from loopai_runtime.errors import ConfigError, DocumentError, Fault, UsageError
 from loopai_runtime.models import PrivacyMode
 
 if TYPE_CHECKING:
@@ -23,10 +24,7 @@ if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
     from pydantic_core import ErrorDetails
 
-    from loopai_runtime.yamldoc import Document
-
 CONFIG_FILE = Path("config", "deployment.yaml")  # below the data directory
-SECRET_SHOWN = "(set)"  # noqa: S105  what is shown in place of one
 
 _PATH_KEYS = (DATA_DIR_KEY, "server.keys_file")
 
@@ -93,7 +91,7 @@ class Config(Section):
         return cls._assemble([first, sources.from_flags(flags or {}), environment, file], environ)
 
     @classmethod
-    def of_document(cls, document: Document, *, environ: Mapping[str, str] | None = None) -> Self:
+    def of_document(cls, document: yamldoc.Document, *, environ: Mapping[str, str] | None = None) -> Self:
         """One file by itself, whatever flags and environment would put over it. Raises ConfigError."""
         layer = sources.from_file(document, known_keys())
         return cls._assemble([layer], os.environ if environ is None else environ)
@@ -114,7 +112,9 @@ class Config(Section):
             else:
                 given[key] = _from_its_directory(key, item)
         try:
-            config = cls.model_validate(_nested(_derived(given) | given))
+            config = cls.model_validate(
+                nested({key: item.value for key, item in (_derived(given) | given).items()})
+            )
         except ValidationError as exc:
             raise ConfigError(faults + _faults(exc, given)) from None
         if faults:
@@ -148,7 +148,10 @@ class Config(Section):
 
     def shown(self) -> dict[str, Any]:
         """Every key with its value as JSON, in the order of the file; of a secret only whether it is set."""
-        return dict(_flat(self, ""))
+        values = _flat(self, "")
+        return {
+            key: f"set ({self.origin(key)})" if isinstance(value, SecretStr) else value for key, value in values
+        }
 
 
 @cache
@@ -168,6 +171,20 @@ def require_key(key: str) -> None:
         raise UsageError(sources.unknown(key, known_keys()), where=key, hint="loopai config show lists every key")
 
 
+def value_of(key: str, text: str) -> str | float | bool | None:
+    """What `text`, as typed, means for `key`: a number, a truth value or null where it may be one."""
+    annotation = known_keys()[key].annotation
+    if text in ("null", "~") and _holds(annotation, type(None)):
+        return None
+    if not any(_holds(annotation, wanted) for wanted in (bool, int, float)):
+        return text
+    try:
+        value = yamldoc.parse(text, key).data
+    except DocumentError:
+        return text
+    return value if isinstance(value, bool | int | float) else text
+
+
 def _fields(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, FieldInfo]]:
     for name, field in model.model_fields.items():
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
@@ -184,8 +201,6 @@ def _flat(section: BaseModel, prefix: str) -> Iterator[tuple[str, Any]]:
     for name, value in section:
         if isinstance(value, BaseModel):
             yield from _flat(value, f"{prefix}{name}.")
-        elif isinstance(value, SecretStr):
-            yield prefix + name, SECRET_SHOWN
         else:
             yield prefix + name, str(value) if isinstance(value, Path) else value
 
@@ -233,14 +248,15 @@ def _derived(given: Mapping[str, Given]) -> dict[str, Given]:
     return {"rollout.auto": Given(True, DEFAULT)} if hybrid and "rollout.auto" not in given else {}
 
 
-def _nested(given: Mapping[str, Given]) -> dict[str, Any]:
+def nested(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Dotted keys as the file has them: sections in sections."""
     tree: dict[str, Any] = {}
-    for key, item in given.items():
+    for key, value in values.items():
         *parents, name = key.split(".")
         branch = tree
         for parent in parents:
             branch = branch.setdefault(parent, {})
-        branch[name] = item.value
+        branch[name] = value
     return tree
 
 

@@ -6,6 +6,7 @@ Each source becomes a `Layer` of dotted keys (`telemetry.privacy_mode`) with the
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import re
 from dataclasses import dataclass, field
@@ -28,21 +29,26 @@ SHORT_NAMES = {
 DATA_DIR_VARIABLE = "LOOPAI_DATA_DIR"
 DATA_DIR_KEY = "storage.data_dir"
 
+NOT_SET = "is not set"
+
 _REFERENCE = re.compile(r"\$\$\{|\$\{([^}]*)(\}?)")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a value was given: `name` is the variable or the file."""
+    """Where a value was given: `name` is the variable or the file, `via` the variables a file's text refers to."""
 
     source: Literal["flag", "environment", "file", "default"]
     name: str = ""
     line: int | None = None
+    via: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        place = self.name + (f":{self.line}" if self.line else "")
-        return place if self.source == "file" else " ".join(filter(None, (self.source, place)))
+        if self.source != "file":
+            return f"{self.source} {self.name}".rstrip()
+        place = f"{self.name}:{self.line}" if self.line else self.name
+        return f"{place} (from {', '.join(self.via)})" if self.via else place
 
     def fault(self, key: str, message: str) -> Fault:
         if self.source == "file":
@@ -124,6 +130,11 @@ def variable(key: str) -> str:
     return PREFIX + key.upper().replace(".", "__")
 
 
+def short_variable(key: str) -> str:
+    """The variable a person would use for `key`: the short name where there is one."""
+    return next((name for name, known in SHORT_NAMES.items() if known == key), variable(key))
+
+
 def _unknown_variable(key: str, keys: Collection[str]) -> str:
     near = nearest(key, keys)
     return f"unknown variable; did you mean {variable(near)}?" if near else unknown(key, keys)
@@ -176,8 +187,9 @@ def expand(given: Given, environ: Mapping[str, str]) -> tuple[Given, list[str]]:
     if given.origin.source != "file" or not isinstance(given.value, str) or "${" not in given.value:
         return given, []
     wrong: list[str] = []
+    used: list[str] = []
 
-    def replace(match: re.Match[str]) -> str:
+    def expanded(match: re.Match[str]) -> str:
         name = match[1]
         if name is None:
             return "${"
@@ -186,9 +198,11 @@ def expand(given: Given, environ: Mapping[str, str]) -> tuple[Given, list[str]]:
         elif not _NAME.fullmatch(name):
             wrong.append(f"${{{name}}} does not name an environment variable")
         elif name not in environ:
-            wrong.append(f"the environment variable {name} is not set")
+            wrong.append(f"the environment variable {name} {NOT_SET}")
         else:
+            used.append(name)
             return environ[name]
         return ""
 
-    return Given(_REFERENCE.sub(replace, given.value), given.origin), wrong
+    value = _REFERENCE.sub(expanded, given.value)
+    return Given(value, dataclasses.replace(given.origin, via=tuple(used))), wrong

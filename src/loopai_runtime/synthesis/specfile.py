@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -245,3 +246,8 @@ def json_schema() -> dict[str, Any]:
     ]
     schema["properties"]["name"]["pattern"] = "^[a-z0-9][a-z0-9-]{0,62}$"
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "loopai specification", **schema}
+
+
+def json_schema_text() -> str:
+    """The text of the shipped file."""
+    return json.dumps(json_schema(), ensure_ascii=False, indent=2) + "\n"

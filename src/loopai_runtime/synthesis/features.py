@@ -1,0 +1,91 @@
+"""What a program sees in its input. These functions run in training, and their source is put into programs.
+
+Whatever is written here must therefore run on Python 3.9, use the standard library alone, and pass the sandbox
+policy: plain functions without state. A feature is a string:
+
+    free                a word, lower-case; a sign; one character of a script that has no spaces
+    buy now             two neighbours; `^ what` is the first word
+    #0000-00  ^CAPS     the shape of a word with digits; some word stands in capitals
+    _fre  ree_  ~re     letters at a word's start, at its end, within it (2 to `longest` characters)
+    subject:free        a word of one of several texts
+    size>=3.5  kind=2   facts: numbers against cuts, integers, booleans, null, missing fields
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+# Later characters of a text are not read: this bounds the time of a call.
+MAX_CHARACTERS = 20_000
+
+# Signs and spaces of all scripts, by block: what a word cannot contain.
+SIGNS = (
+    "\\s!-/:-@\\[-`{-~\\x00-\\x1f\\x7f-\\xa9\\xab-\\xb4\\xb6-\\xb9\\xbb-\\xbf\\xd7\\xf7\\u2000-\\u2bff\\u2e00-\\u303f"
+    "\\ufe10-\\ufe6f\\uff00-\\uff0f\\uff1a-\\uff20\\uff3b-\\uff40\\uff5b-\\uff65\\U0001f000-\\U0001faff"
+)
+# Chinese and Japanese have no spaces: each character is a word.
+SPACELESS = "\\u3040-\\u30ff\\u3400-\\u4dbf\\u4e00-\\u9fff\\uf900-\\ufaff\\U00020000-\\U0003ffff"
+INVISIBLE = "\\x00-\\x1f\\x7f-\\x9f\\xad\\u061c\\u200b-\\u200f\\u2028-\\u202f\\u2060-\\u206f\\ufe00-\\ufe0f\\ufeff"
+TOKEN = re.compile(
+    f"[^{SIGNS}{SPACELESS}{INVISIBLE}]+(?:['’][^{SIGNS}{SPACELESS}{INVISIBLE}]+)*|[^\\s_{INVISIBLE}]"
+)
+DIGIT = re.compile("[0-9]")
+
+
+def tokens(text: str) -> list[str]:
+    """The words and signs of a text, as they are written."""
+    return TOKEN.findall(text[:MAX_CHARACTERS])
+
+
+def word_features(written: list[str]) -> list[str]:
+    """Words, neighbours, shapes of words with digits, capitals."""
+    words = [token.lower() for token in written]
+    found = words + [f"{left} {right}" for left, right in zip(["^", *words], words)]
+    found += ["#" + DIGIT.sub("0", word) for word in words if DIGIT.search(word)]
+    if any(len(token) > 1 and token.isupper() for token in written):
+        found.append("^CAPS")
+    return found
+
+
+def letter_features(word: str, longest: int) -> list[str]:
+    """The runs of 2 to `longest` characters in a word, its two ends counting as characters."""
+    found = []
+    size = len(word)
+    if size > 1:
+        for length in range(2, min(longest, size + 1) + 1):
+            found.append("_" + word[: length - 1])
+            found.append(word[1 - length :] + "_")
+            found += [f"~{word[at : at + length]}" for at in range(size - length + 1)]
+    return found
+
+
+def leaves(value: Any) -> list[tuple[str, Any]]:
+    """Every value inside a JSON value with its path: {"a": {"b": [1, 2]}} has a.b[] = 1, a.b[] = 2, a.b.size = 2."""
+    found = []
+    stack = [("", value)]
+    while stack:
+        path, item = stack.pop()
+        if isinstance(item, dict):
+            dot = f"{path}." if path else ""
+            stack += [(dot + " ".join(str(key).split()), item[key]) for key in sorted(item, reverse=True)]
+        elif isinstance(item, (list, tuple)):
+            found.append((f"{path}.size", len(item)))
+            stack += [(f"{path}[]", child) for child in reversed(item)]
+        else:
+            found.append((path, item))
+    return found
+
+
+def facts(items: list[tuple[str, Any]], cuts: dict[str, Any], expected: Any) -> list[str]:
+    """What is known of an input besides its texts; `expected` are paths of which the absence says something."""
+    found = []
+    for path, item in items:
+        if item is None or isinstance(item, bool):
+            found.append(f"{path}={item}")
+        elif isinstance(item, (int, float)):
+            found += [f"{path}>={cut}" for cut in cuts.get(path, ()) if item >= cut]
+            if item == int(item) and abs(item) < 1_000_000:
+                found.append(f"{path}={int(item)}")
+    present = {path for path, item in items}
+    return found + [f"{path}=missing" for path in expected if path not in present]

@@ -1,0 +1,178 @@
+"""Reading rows: every format and mapping, and what is said of rows that do not fit."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from loopai_runtime.errors import NotFound, SpecError
+from loopai_runtime.schemas import Schema
+from loopai_runtime.synthesis.rows import RowReader, coerce
+
+TEXT = Schema({"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]})
+LABEL = Schema({"type": "string", "enum": ["spam", "ham"]})
+ORDER = Schema(
+    {
+        "type": "object",
+        "properties": {
+            "title": {"type": "string"},
+            "price": {"type": "number"},
+            "count": {"type": "integer"},
+            "gift": {"type": "boolean"},
+            "tags": {"type": "array"},
+        },
+        "required": ["title"],
+    }
+)
+
+
+def read(
+    path: Path, content: str | bytes, reader: RowReader | None = None
+) -> tuple[list[tuple[Any, Any]], list[str]]:
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    reader = reader or RowReader(TEXT, LABEL)
+    rows = [(row.input, row.output) for row in reader.read(path, path.name)]
+    return rows, [str(fault) for fault in reader.faults()]
+
+
+def test_jsonl_rows_are_input_and_output(tmp_path: Path) -> None:
+    rows, faults = read(
+        tmp_path / "a.jsonl",
+        '{"input": {"text": "a"}, "output": "spam"}\n\n{"input": {"text": "b"}, "output": "ham"}',
+    )
+    assert rows == [({"text": "a"}, "spam"), ({"text": "b"}, "ham")]
+    assert faults == []
+
+
+def test_a_json_array_of_rows(tmp_path: Path) -> None:
+    rows, _ = read(tmp_path / "a.json", '[{"input": {"text": "a"}, "output": "spam"}]')
+    assert rows == [({"text": "a"}, "spam")]
+
+
+def test_a_csv_has_its_output_in_the_column_of_that_name(tmp_path: Path) -> None:
+    reader = RowReader(ORDER, LABEL)
+    rows, faults = read(
+        tmp_path / "a.csv",
+        'title,price,count,gift,tags,output\nLamp,9.5,2,TRUE,"[1, ""x""]",spam\nCup,,,,,ham\n',
+        reader,
+    )
+    assert faults == []
+    assert rows == [
+        ({"title": "Lamp", "price": 9.5, "count": 2, "gift": True, "tags": [1, "x"]}, "spam"),
+        ({"title": "Cup"}, "ham"),
+    ]
+
+
+def test_columns_are_mapped(tmp_path: Path) -> None:
+    for mapping in ({"text": "body"}, "body"):
+        rows, _ = read(tmp_path / "a.csv", "body,label\nhello,ham\n", RowReader(TEXT, LABEL, mapping, "label"))
+        assert rows == [({"text": "hello"}, "ham")]
+    rows, _ = read(
+        tmp_path / "a.jsonl", '{"body": "hi", "label": "ham"}', RowReader(TEXT, LABEL, {"text": "body"}, "label")
+    )
+    assert rows == [({"text": "hi"}, "ham")]
+    bare = Schema({"type": "string"})
+    rows, _ = read(tmp_path / "a.csv", "body,output\nhello,ham\n", RowReader(bare, LABEL))
+    assert rows == [("hello", "ham")]
+
+
+def test_unlabelled_rows_are_bare_inputs_or_envelopes(tmp_path: Path) -> None:
+    rows, _ = read(tmp_path / "a.jsonl", '{"text": "a"}\n{"input": {"text": "b"}}', RowReader(TEXT, None))
+    assert rows == [({"text": "a"}, None), ({"text": "b"}, None)]
+
+
+@pytest.mark.parametrize(
+    "text", ["emoji 😀", "nul \x00", "a\u2028b\u0085c", "x" * 50_000, 'quote " comma , \n line']
+)
+def test_odd_texts_come_through_every_format(tmp_path: Path, text: str) -> None:
+    import csv
+
+    row = {"input": {"text": text}, "output": "spam"}
+    assert read(tmp_path / "a.jsonl", json.dumps(row, ensure_ascii=False))[0] == [({"text": text}, "spam")]
+    with (tmp_path / "b.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([["text", "output"], [text, "spam"]])
+    assert read(tmp_path / "c.csv", (tmp_path / "b.csv").read_bytes())[0] == [({"text": text}, "spam")]
+
+
+def test_a_byte_order_mark_is_not_part_of_the_first_column(tmp_path: Path) -> None:
+    assert read(tmp_path / "a.csv", b"\xef\xbb\xbftext,output\na,spam\n")[0] == [({"text": "a"}, "spam")]
+
+
+def test_latin_1_is_named_and_accepted_when_said(tmp_path: Path) -> None:
+    content = "text,output\nfine,ham\ngrüße,ham\n".encode("latin-1")
+    _, faults = read(tmp_path / "a.csv", content)
+    assert faults == ["a.csv:3: not UTF-8 (byte 0xfc); if it is Latin-1, say `encoding: latin-1`"]
+    rows, faults = read(tmp_path / "a.csv", content, RowReader(TEXT, LABEL, encoding="latin-1"))
+    assert (rows[1], faults) == (({"text": "grüße"}, "ham"), [])
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.csv", "body,label\nx,ham\n", "no column 'output'; there are 'body', 'label'"),
+        ("a.csv", "", "the file is empty"),
+        ("a.csv", "text,text,output\n", "named twice"),
+        ("a.json", '{"input": 1}', "array of rows"),
+        ("a.json", "[", "not JSON"),
+        ("a.txt", "", "is not CSV, JSONL or JSON"),
+    ],
+)
+def test_a_file_that_cannot_be_examples_is_refused(tmp_path: Path, name: str, content: str, said: str) -> None:
+    with pytest.raises(SpecError, match=said):
+        read(tmp_path / name, content)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.csv", "text,output\na,nope\n", 'a.csv:2: $.output: "nope" is not one of "spam" or "ham"'),
+        ("a.csv", "text,output\na\n", "a.csv:2: 1 cells, where the first line names 2"),
+        ("a.jsonl", "\n{", "a.jsonl:2: not JSON"),
+        ("a.jsonl", '{"input": {"text": 3}, "output": "ham"}', "a.jsonl:1: $.input.text: 3 is not of type"),
+        ("a.jsonl", '{"in": 1, "output": "ham"}', "a.jsonl:1: no key 'input' in the row; it has 'in', 'output'"),
+        ("a.jsonl", '{"input": {"text": "\\ud800"}, "output": "ham"}', "surrogate"),
+        ("a.jsonl", '{"input": {"text": NaN}, "output": "ham"}', "NaN"),
+        ("a.jsonl", "3", "a row is an object"),
+    ],
+)
+def test_a_row_that_does_not_fit_is_named(tmp_path: Path, name: str, content: str, said: str) -> None:
+    _, faults = read(tmp_path / name, content)
+    assert len(faults) == 1
+    assert said in faults[0]
+
+
+def test_many_faults_are_counted_not_listed(tmp_path: Path) -> None:
+    _, faults = read(tmp_path / "a.csv", "text,output\n" + "a,nope\n" * 1230)
+    assert len(faults) == 21
+    assert faults[-1] == "a.csv: … and 1,210 more faults"
+
+
+def test_a_missing_file_is_not_found(tmp_path: Path) -> None:
+    with pytest.raises(NotFound):
+        list(RowReader(TEXT, LABEL).read(tmp_path / "no.csv", "no.csv"))
+
+
+@pytest.mark.parametrize(
+    ("cell", "schema", "value"),
+    [
+        ("7", {"type": "integer"}, 7),
+        ("007", {"type": "string"}, "007"),
+        ("1e3", {"type": "number"}, 1000.0),
+        ("", {"type": ["string", "null"]}, None),
+        ("false", {"type": "boolean"}, False),
+        ("3", {"enum": [1, 3]}, 3),
+        ("x", {"type": ["integer", "string"]}, "x"),
+        ('{"a": 1}', {"type": "object"}, {"a": 1}),
+    ],
+)
+def test_cells_become_what_the_schema_asks_for(cell: str, schema: dict[str, Any], value: object) -> None:
+    assert coerce(cell, schema, "c") == value
+
+
+@pytest.mark.parametrize("cell", ["x", "1.5", "", "9" * 5000])
+def test_a_cell_that_is_no_integer_is_refused(cell: str) -> None:
+    with pytest.raises(ValueError, match="is not integer"):
+        coerce(cell, {"type": "integer"}, "c")
