@@ -14,9 +14,7 @@ if TYPE_CHECKING:
     from loopai_runtime.config import Config
     from loopai_runtime.flows.configure import Target
 
-config_app = typer.Typer(
-    help="Show and change the configuration (deployment.yaml).", no_args_is_help=True, rich_markup_mode=None
-)
+config_app = typer.Typer(help="Show and change the configuration (deployment.yaml).", rich_markup_mode=None)
 
 Key = Annotated[str, typer.Argument(metavar="KEY", help="A dotted key, such as telemetry.privacy_mode.")]
 

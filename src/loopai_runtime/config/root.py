@@ -166,9 +166,12 @@ def secret_keys() -> frozenset[str]:
 
 
 def require_key(key: str) -> None:
-    """Raises UsageError naming the nearest known key."""
-    if key not in known_keys():
-        raise UsageError(sources.unknown(key, known_keys()), where=key, hint="loopai config show lists every key")
+    """Raises UsageError naming the nearest known key, or a section's keys."""
+    if key in known_keys():
+        return
+    inside = [known for known in known_keys() if known.startswith(f"{key}.")]
+    message = f"is a section; its keys are {', '.join(inside)}" if inside else sources.unknown(key, known_keys())
+    raise UsageError(message, where=key, hint="loopai config show lists every key")
 
 
 def value_of(key: str, text: str) -> str | float | bool | None:
