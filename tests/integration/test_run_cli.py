@@ -81,11 +81,15 @@ def test_a_batch_answers_each_line_in_order(spam: Loopai, tmp_path: Path) -> Non
     assert list(done.lines[1]) == ["id", *RESULT_KEYS]
     assert all(line["output"] == "spam" for line in done.lines[1::2])
     assert [r["execution_id"] for r in logged(spam)] == [line["execution_id"] for line in done.lines]
-    assert {r["deployment_id"] for r in logged(spam)} == {(spam.data_dir / "config/deployment_id").read_text().strip()}
+    assert {r["deployment_id"] for r in logged(spam)} == {
+        (spam.data_dir / "config/deployment_id").read_text().strip()
+    }
 
 
 def test_an_object_with_other_keys_beside_input_is_no_envelope(spam: Loopai) -> None:
-    done = spam("run", "spam-detection", "--file", "-", "--on-error", "null", stdin='{"input": {"text": "x"}, "more": 1}\n')
+    done = spam(
+        "run", "spam-detection", "--file", "-", "--on-error", "null", stdin='{"input": {"text": "x"}, "more": 1}\n'
+    )
     assert done.code == 7
     assert done.lines[0]["error"]["message"] == '"text" is a required property'
 

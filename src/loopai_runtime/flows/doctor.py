@@ -67,6 +67,21 @@ def examine(
     ]
 
 
+def _sandbox(config: Config) -> list[Check]:
+    """Whether a program really runs in the sandbox on this machine, found by running one."""
+    from loopai_runtime.sandbox import run_program
+
+    try:
+        outcome = run_program("def run(input_data):\n    return input_data\n", 1, require=config.sandbox.require)
+    except LoopaiError as exc:
+        return [Check("sandbox", FAIL, str(exc), exc.hint or "")]
+    if outcome.status != "success":
+        return [Check("sandbox", FAIL, outcome.error.message if outcome.error else outcome.status)]
+    return [
+        Check("sandbox", OK, f"a program ran in {outcome.wall_ms:.2f} ms behind the language policy and limits")
+    ]
+
+
 def _python() -> Check:
     found = f"{platform.python_version()} ({platform.python_implementation()}, {platform.platform(terse=True)})"
     if sys.version_info[:2] < OLDEST_PYTHON:

@@ -6,16 +6,22 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from loopai_runtime import jsonl
-from loopai_runtime.errors import GateMissed
-from loopai_runtime.flows.execute import Executor
+from loopai_runtime.errors import GateMissed, SpecError
+from loopai_runtime.flows.execute import Executor, Request
 from loopai_runtime.flows.measure import Latency, percentile
 from loopai_runtime.intervals import wilson
+from loopai_runtime.schemas import Schema
+from loopai_runtime.synthesis import specfile
+from loopai_runtime.synthesis.rows import RowReader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
-    from loopai_runtime.flows.execute import Request, Result
     from loopai_runtime.artifacts.store import Stored
+    from loopai_runtime.flows.execute import Result
+    from loopai_runtime.layout import Layout
+    from loopai_runtime.models import ProgramArtifact
     from loopai_runtime.sandbox import SyncPool
 
 CONFIDENCE = 0.95
@@ -187,3 +193,28 @@ def _differences(scores: Sequence[Score], rows: Sequence[tuple[Request, Any]]) -
                 }
             )
     return found
+
+
+def read_gold(path: Path, artifact: ProgramArtifact, layout: Layout, encoding: str) -> list[tuple[Request, Any]]:
+    """Labelled rows of a CSV, JSONL or JSON file, by the plain rule or as the task's specification maps its own.
+
+    Raises SpecError with the rows' faults, NotFound.
+    """
+    mappings: list[tuple[Any, str | None]] = [(None, None)]
+    if layout.spec(artifact.task_id).exists():
+        spec = specfile.load(layout.spec(artifact.task_id)).spec
+        mappings += [(source.input, source.output) for source in spec.examples_from]
+    first: SpecError | None = None
+    for columns, output in mappings:
+        reader = RowReader(
+            Schema(artifact.input_schema), Schema(artifact.output_schema), columns, output, encoding
+        )
+        try:
+            rows = [(Request(row.input), row.output) for row in reader.read(path, str(path))]
+            if not (faults := reader.faults()):
+                return rows
+            error = SpecError(faults)
+        except SpecError as exc:
+            error = exc
+        first = first or error
+    raise first or SpecError([])

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from loopai_runtime import jsonl
 from loopai_runtime.artifacts.store import ArtifactStore
 from loopai_runtime.errors import GateMissed, ProgramError
-from loopai_runtime.flows.measure import Latency, latency_of, open_pool, run_program
+from loopai_runtime.flows.measure import Latency, latency_of, open_pool, run_inputs
 from loopai_runtime.models import (
     Complexity,
     ProgramArtifact,
@@ -169,7 +169,7 @@ def measure(synthesis: Synthesis, spec: TaskSpecification, examples: ExampleSet,
         memory_mb=config.execution.memory_mb,
     )
     with open_pool(config, workers=1) as pool:
-        outcomes = run_program(pool, program, inputs)
+        outcomes = run_inputs(pool, program, inputs)
     failed = next((outcome for outcome in outcomes if outcome.status == "error"), None)
     if failed is not None and failed.error is not None:
         raise ProgramError(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from loopai_runtime.sandbox import Program, SyncPool
+from loopai_runtime.models import new_id
+from loopai_runtime.sandbox import Program, SyncPool, run_program
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -44,7 +45,7 @@ def open_pool(config: Config, workers: int | None = None) -> SyncPool:
     return SyncPool(workers=workers or config.execution.worker_count, require=config.sandbox.require)
 
 
-def run_program(
+def run_inputs(
     pool: SyncPool,
     program: Program,
     inputs: Iterable[Any],
@@ -58,3 +59,35 @@ def run_program(
         if advance is not None and len(outcomes) % 100 == 0:
             advance(len(outcomes))
     return outcomes
+
+
+def run_loose(
+    source: str, value: Any, wall: Literal["full", "policy", "cage"], timeout_ms: int | None, config: Config
+) -> tuple[dict[str, Any], int]:
+    """Run a program that belongs to no task; its result object, and the exit code that its end asks for."""
+    outcome = run_program(
+        source,
+        value,
+        wall=wall,
+        require=config.sandbox.require,
+        timeout_ms=timeout_ms or config.execution.timeout_ms,
+        memory_mb=config.execution.memory_mb,
+    )
+    line: dict[str, Any] = {"output": outcome.output, "status": outcome.status}
+    if outcome.confidence is not None:
+        line["confidence"] = outcome.confidence
+    line |= {"version": None, "latency_ms": round(outcome.wall_ms, 4), "execution_id": new_id()}
+    if outcome.error is not None:
+        line["error"] = {"type": outcome.error.type, "message": outcome.error.message}
+    line |= {
+        "stopped_by": outcome.stopped_by,
+        "line": outcome.error.line if outcome.error else None,
+        "cpu_ms": round(outcome.cpu_ms, 4),
+        "wall_ms": round(outcome.wall_ms, 4),
+        "peak_kb": outcome.peak_kb,
+    }
+    if outcome.status == "success":
+        return line, 0
+    if outcome.status == "timeout":
+        return line, 124
+    return line, 2 if outcome.stopped_by == "policy" else 1

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from loopai_runtime.sandbox import protocol
 from loopai_runtime.sandbox.protocol import ANSWER, CALL, LOADED, Decoder, From, ProtocolError, Status, To
-from loopai_runtime.sandbox.records import Outcome, ProgramFault
+from loopai_runtime.sandbox.records import Outcome, ProgramFault, StoppedBy
 
 if TYPE_CHECKING:
     import socket
@@ -44,7 +44,6 @@ class Job:
     """A running mean of how long its calls take; unknown before the first."""
     preload: bool = True
     """Whether executors get it before they are asked for it; not once that has gone wrong."""
-
 
     @property
     def cost_ms(self) -> float:
@@ -273,7 +272,7 @@ class Executor:
                 raise ProtocolError(f"a confidence of {sure}")
             return Outcome("success", output, sure, None, None, *used, raw)
         fault = _fault(strict_json(raw))
-        stopped_by = "memory" if status is Status.MEMORY else None
+        stopped_by: StoppedBy | None = "memory" if status is Status.MEMORY else None
         return Outcome("error", None, None, fault, stopped_by, *used)
 
 

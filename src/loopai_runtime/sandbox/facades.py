@@ -55,9 +55,7 @@ class Facade:
 def _loads(
     text: str | bytes, *, parse_float: Any = None, parse_int: Any = None, object_pairs_hook: Any = None
 ) -> Any:
-    return json.loads(
-        text, parse_float=parse_float, parse_int=parse_int, object_pairs_hook=object_pairs_hook
-    )
+    return json.loads(text, parse_float=parse_float, parse_int=parse_int, object_pairs_hook=object_pairs_hook)
 
 
 def _plain(value: Any) -> Any:

@@ -132,7 +132,9 @@ class _Freezer:
             return method
         if type(owner) in (dict, list) and method.__name__ in READ_METHODS:
             return getattr(self.plain(owner), method.__name__)
-        raise self.refused(f"is the method {method.__name__} of a {type(owner).__name__}; call it where it is used")
+        raise self.refused(
+            f"is the method {method.__name__} of a {type(owner).__name__}; call it where it is used"
+        )
 
     def refused(self, message: str) -> Unfreezable:
         return Unfreezable(self.name, f"the module-level name {self.name} {message}")

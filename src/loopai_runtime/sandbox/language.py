@@ -40,18 +40,72 @@ METHODS = READ_METHODS | frozenset(
 )
 """Every attribute that a program may read from a value (facades have their own lists)."""
 
-_FUNCTIONS = (
-    "abs all any ascii bin bool bytes callable chr dict divmod enumerate filter float frozenset hex int "
-    "isinstance iter len list map max min next oct ord pow range repr reversed round set slice sorted str sum "
-    "tuple zip"
-).split()
+_FUNCTIONS = [
+    "abs",
+    "all",
+    "any",
+    "ascii",
+    "bin",
+    "bool",
+    "bytes",
+    "callable",
+    "chr",
+    "dict",
+    "divmod",
+    "enumerate",
+    "filter",
+    "float",
+    "frozenset",
+    "hex",
+    "int",
+    "isinstance",
+    "iter",
+    "len",
+    "list",
+    "map",
+    "max",
+    "min",
+    "next",
+    "oct",
+    "ord",
+    "pow",
+    "range",
+    "repr",
+    "reversed",
+    "round",
+    "set",
+    "slice",
+    "sorted",
+    "str",
+    "sum",
+    "tuple",
+    "zip",
+]
 
-_EXCEPTIONS = (
-    "ArithmeticError AssertionError AttributeError BaseException Exception IndexError KeyError LookupError "
-    "MemoryError NameError NotImplementedError OverflowError RecursionError RuntimeError StopIteration "
-    "TypeError UnboundLocalError UnicodeDecodeError UnicodeEncodeError UnicodeError ValueError "
-    "ZeroDivisionError"
-).split()
+_EXCEPTIONS = [
+    "ArithmeticError",
+    "AssertionError",
+    "AttributeError",
+    "BaseException",
+    "Exception",
+    "IndexError",
+    "KeyError",
+    "LookupError",
+    "MemoryError",
+    "NameError",
+    "NotImplementedError",
+    "OverflowError",
+    "RecursionError",
+    "RuntimeError",
+    "StopIteration",
+    "TypeError",
+    "UnboundLocalError",
+    "UnicodeDecodeError",
+    "UnicodeEncodeError",
+    "UnicodeError",
+    "ValueError",
+    "ZeroDivisionError",
+]
 
 
 def _print(*_values: object, **_options: object) -> None:
@@ -63,7 +117,7 @@ BUILTINS: dict[str, object] = {
     "print": _print,
 }
 
-MATCHABLE = frozenset("bool bytes dict float frozenset int list set str tuple".split())
+MATCHABLE = frozenset(["bool", "bytes", "dict", "float", "frozenset", "int", "list", "set", "str", "tuple"])
 """Classes of a `case str():` or `case str(text):`; others would read attributes by name."""
 
 NODE_HINTS = {

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from loopai_runtime.errors import ConfigError
+from loopai_runtime.errors import ConfigError, Fault
 from loopai_runtime.sandbox.protocol import ORDER, REPORT, Order, Report
 
 if TYPE_CHECKING:
@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 
 CPU_SECONDS = 3600
 """CPU time that the kernel allows one executor over its life; the pool replaces it long before."""
-_BOOT = "import sys; sys.path += sys.argv[2:]; from loopai_runtime.sandbox.template import main; main(int(sys.argv[1]))"
+_BOOT = (
+    "import sys; sys.path += sys.argv[2:]; "
+    "from loopai_runtime.sandbox.template import main; main(int(sys.argv[1]))"
+)
 _STOP_SECONDS = 2.0
 
 
@@ -51,6 +54,8 @@ Ended = Callable[[Exit | None], None]
 
 class Births(Protocol):
     """Where the pool gets executors from; tests have one that gives it liars."""
+
+    last_words: str
 
     def spawn(self, walls: int, ceiling_mb: int, ended: Ended) -> tuple[int, socket.socket]:
         """Order an executor; answers its number and the front's end of its socket."""
@@ -186,6 +191,8 @@ def _import_path() -> list[str]:
     ours = Path(__file__).resolve().parents[2]
     spec = importlib.util.find_spec("RestrictedPython")
     if spec is None or spec.origin is None:
-        raise ConfigError("RestrictedPython is not installed", hint="pip install 'RestrictedPython>=9.0,<10'")
+        raise ConfigError(
+            [Fault("RestrictedPython is not installed")], hint="pip install 'RestrictedPython>=9.0,<10'"
+        )
     theirs = Path(spec.origin).resolve().parents[1]
     return [str(ours)] if ours == theirs else [str(ours), str(theirs)]

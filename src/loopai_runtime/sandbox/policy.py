@@ -15,7 +15,7 @@ import re
 import sys
 from dataclasses import dataclass
 from types import CodeType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from RestrictedPython.transformer import RestrictingNodeTransformer
 
@@ -134,7 +134,7 @@ def _bindings(tree: ast.Module) -> _Bindings:
     return _Bindings(counts, lines, modules)
 
 
-def _bound_by(node: ast.AST) -> Iterable[str]:
+def _bound_by(node: Any) -> Iterable[str]:
     kind = type(node)
     if kind is ast.Name:
         return () if type(node.ctx) is ast.Load else (node.id,)
@@ -151,7 +151,7 @@ def _bound_by(node: ast.AST) -> Iterable[str]:
     return ()
 
 
-class Policy(RestrictingNodeTransformer):  # type: ignore[misc]  # the library ships no types
+class Policy(RestrictingNodeTransformer):
     """Collects refusals; the only thing it changes in a tree is to drop annotations."""
 
     def __init__(self, names: _Bindings) -> None:
@@ -164,14 +164,14 @@ class Policy(RestrictingNodeTransformer):  # type: ignore[misc]  # the library s
         limit = sys.getrecursionlimit()
         sys.setrecursionlimit(_VISITOR_DEPTH)
         try:
-            tree = self.visit(tree)
+            judged: ast.Module = self.visit(tree)
         except RecursionError:
             raise Refused([Refusal(_TOO_DEEP, None)]) from None
         finally:
             sys.setrecursionlimit(limit)
         if self.refusals:
             raise Refused(sorted(self.refusals, key=lambda fault: fault.line or 0)[:MAX_FAULTS])
-        return tree
+        return judged
 
     # -- how the library reports -------------------------------------------------------------------------
 
@@ -344,8 +344,8 @@ class Policy(RestrictingNodeTransformer):  # type: ignore[misc]  # the library s
     def visit_Match(self, node: ast.Match) -> ast.AST:
         return self.node_contents_visit(node)
 
-    visit_match_case = visit_MatchValue = visit_MatchSingleton = visit_Match
-    visit_MatchSequence = visit_MatchOr = visit_Match
+    visit_match_case = visit_MatchValue = visit_MatchSingleton = visit_Match  # type: ignore[assignment]
+    visit_MatchSequence = visit_MatchOr = visit_Match  # type: ignore[assignment]
 
     def visit_MatchAs(self, node: ast.MatchAs | ast.MatchStar) -> ast.AST:
         self.check_name(node, node.name)
@@ -366,7 +366,7 @@ class Policy(RestrictingNodeTransformer):  # type: ignore[misc]  # the library s
         return self.node_contents_visit(node)
 
 
-def _is_constant(node: ast.AST) -> bool:
+def _is_constant(node: Any) -> bool:
     kind = type(node)
     if kind is ast.UnaryOp:
         return type(node.op) is ast.USub and type(node.operand) is ast.Constant
@@ -377,10 +377,14 @@ def _judge_bytecode(code: CodeType) -> None:
     """The second opinion: nothing in the code may be able to do what the tree was not allowed to say."""
     for part in _all_code(code):
         if not _FORBIDDEN_OPS.isdisjoint(part.co_code[::2]):
-            raise Refused([Refusal("the compiled code holds an instruction that is not allowed", part.co_firstlineno)])
+            raise Refused(
+                [Refusal("the compiled code holds an instruction that is not allowed", part.co_firstlineno)]
+            )
         for name in part.co_names:
             if name.startswith("__") and name != "__doc__":
-                raise Refused([Refusal(f"the compiled code uses {name}, which is not allowed", part.co_firstlineno)])
+                raise Refused(
+                    [Refusal(f"the compiled code uses {name}, which is not allowed", part.co_firstlineno)]
+                )
 
 
 def _all_code(code: CodeType) -> Iterator[CodeType]:

@@ -29,7 +29,7 @@ _AHEAD = 32  # calls a worker that `map` keeps under way
 
 
 class SyncPool:
-    """Executors for synchronous code; use it in a `with`. Programs are compiled in a process that does only that."""
+    """Executors for synchronous code; use it in a `with`. Each program is compiled in a process of its own."""
 
     def __init__(self, workers: int = 1, *, require: Require = "full", wall: Wall = "full") -> None:
         self._walls = _walls(require, wall)
@@ -200,10 +200,10 @@ def run_program(
             pool.load(Program("program", source, timeout_ms, memory_mb))
         except PolicyRefused as exc:
             fault = exc.faults[0] if exc.faults else Fault("refused")
-            return Outcome("error", error=ProgramFault("PolicyRefused", fault.message, fault.line), stopped_by="policy")
+            return Outcome(
+                "error", error=ProgramFault("PolicyRefused", fault.message, fault.line), stopped_by="policy"
+            )
         outcome = pool.call("program", value)
     if outcome.error is not None and outcome.error.type == "PolicyRefused":
         return Outcome("error", error=outcome.error, stopped_by="policy")
     return outcome
-
-

@@ -17,7 +17,23 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
 _CONSUMERS = frozenset(
-    "all any dict enumerate frozenset iter len list max min reversed set sorted sum tuple".split()
+    [
+        "all",
+        "any",
+        "dict",
+        "enumerate",
+        "frozenset",
+        "iter",
+        "len",
+        "list",
+        "max",
+        "min",
+        "reversed",
+        "set",
+        "sorted",
+        "sum",
+        "tuple",
+    ]
 )
 """Builtins that, given one argument, read it and answer something new (`max(a, b)` would answer a or b)."""
 
@@ -30,10 +46,9 @@ def read_only_names(tree: ast.Module, assigned: Collection[str]) -> frozenset[st
     loads: Counter[str] = Counter()
     safe: Counter[str] = Counter()
     for node in ast.walk(tree):
-        kind = type(node)
-        if kind is ast.Name and type(node.ctx) is ast.Load:
+        if isinstance(node, ast.Name) and type(node.ctx) is ast.Load:
             loads[node.id] += 1
-        elif kind is not ast.Constant:
+        elif not isinstance(node, ast.Constant):
             safe.update(child.id for child in _read_by(node, assigned) if type(child) is ast.Name)
     return frozenset(name for name in _module_level(tree) if loads[name] == safe[name])
 

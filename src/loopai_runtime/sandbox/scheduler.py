@@ -16,7 +16,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from loopai_runtime.errors import Busy, ConfigError
+from loopai_runtime.errors import Busy, ConfigError, Fault
 from loopai_runtime.sandbox.executor import Call, Executor, Job, Turn
 from loopai_runtime.sandbox.records import Outcome, ProgramFault, StoppedBy
 
@@ -268,7 +268,11 @@ class Scheduler:
             return
         reason = executor.dying if executor.dying not in (None, _GONE) else f"its process {exit_ or 'was lost'}"
         self.broken = ConfigError(
-            f"the sandbox does not start: {reason}{self.births.last_words and ': ' + self.births.last_words}",
+            [
+                Fault(
+                    f"the sandbox does not start: {reason}{self.births.last_words and ': ' + self.births.last_words}"
+                )
+            ],
             hint="loopai doctor shows which wall is missing; sandbox.require: policy goes on without the cage",
         )
         broken = Outcome("error", error=ProgramFault("SandboxBroken", str(self.broken)))
@@ -318,8 +322,9 @@ class Scheduler:
 
         def stopped(kind: str, message: str, by: StoppedBy | None) -> Outcome:
             log.warning("program %s: %s", key, message)
-            status = "timeout" if by == "timeout" else "error"
-            return Outcome(status, None, None, ProgramFault(kind, message), by, *used)
+            return Outcome(
+                "timeout" if by == "timeout" else "error", None, None, ProgramFault(kind, message), by, *used
+            )
 
         if executor.dying == _TIMEOUT:
             return stopped("Timeout", f"did not answer within {call.job.timeout_s * 1000:g} ms", "timeout")
@@ -330,7 +335,9 @@ class Scheduler:
         how = str(exit_ or "lost") if executor.dying == _GONE else str(executor.dying)
         killed = executor.dying == _GONE and exit_ is not None and exit_.signal == signal.SIGKILL
         hint = "; the kernel was most likely out of memory" if killed else ""
-        return stopped("Crash", f"ended its executor twice on one input ({how}){hint}", "memory" if killed else None)
+        return stopped(
+            "Crash", f"ended its executor twice on one input ({how}){hint}", "memory" if killed else None
+        )
 
     # -- time -----------------------------------------------------------------------------------------------
 
@@ -359,7 +366,7 @@ class Scheduler:
         for _ in range(4):  # the front may have been busy while answers arrived
             if not executor.pump():
                 break
-        if executor.dying or not self._late(executor):
+        if self._is_over(executor):
             return
         ran = self.loop.time() - executor.started
         if not executor.is_ready:
@@ -372,6 +379,9 @@ class Scheduler:
             self._move_waiting(executor, keep_first=True)
             self._dispatch()
 
+    def _is_over(self, executor: Executor) -> bool:
+        return bool(executor.dying) or not self._late(executor)
+
     def _late(self, executor: Executor) -> bool:
         if executor.is_ready and not executor.turns:
             return False
@@ -381,4 +391,3 @@ class Scheduler:
 
 def _order(executor: Executor, job: Job) -> tuple[float, bool]:
     return executor.backlog_ms, job.handle not in executor.known
-

@@ -24,7 +24,17 @@ from loopai_runtime.sandbox.facades import facade_import
 from loopai_runtime.sandbox.freeze import Unfreezable, freeze
 from loopai_runtime.sandbox.language import BUILTINS
 from loopai_runtime.sandbox.protocol import (
-    ANSWER, CALL, LOADED, MAX_CODE, PROGRAM, Decoder, Entry, From, Status, To, frame,
+    ANSWER,
+    CALL,
+    LOADED,
+    MAX_CODE,
+    PROGRAM,
+    Decoder,
+    Entry,
+    From,
+    Status,
+    To,
+    frame,
 )  # fmt: skip
 
 if TYPE_CHECKING:

@@ -41,7 +41,7 @@ def tokens(text: str) -> list[str]:
 def word_features(written: list[str]) -> list[str]:
     """Words, neighbours, shapes of words with digits, capitals."""
     words = [token.lower() for token in written]
-    found = words + [f"{left} {right}" for left, right in zip(["^", *words], words)]
+    found = words + [f"{left} {right}" for left, right in zip(["^", *words], words)]  # noqa: B905  Python 3.9
     found += ["#" + DIGIT.sub("0", word) for word in words if DIGIT.search(word)]
     if any(len(token) > 1 and token.isupper() for token in written):
         found.append("^CAPS")
@@ -61,7 +61,7 @@ def letter_features(word: str, longest: int) -> list[str]:
 
 
 def leaves(value: Any) -> list[tuple[str, Any]]:
-    """Every value inside a JSON value with its path: {"a": {"b": [1, 2]}} has a.b[] = 1, a.b[] = 2, a.b.size = 2."""
+    """Every value in a JSON value with its path: {"a": {"b": [1, 2]}} has a.b[] = 1, a.b[] = 2, a.b.size = 2."""
     found = []
     stack = [("", value)]
     while stack:

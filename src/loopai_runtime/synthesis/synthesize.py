@@ -44,7 +44,7 @@ CONFIDENCE = 0.9
 
 @dataclass(slots=True)
 class _Trial:
-    """A candidate's answers to rows it had not seen: for each repeat, right or wrong, and the first repeat's answers."""
+    """A candidate's answers to rows it had not seen: how often right, and what the first repeat answered."""
 
     strategy: Strategy
     right: list[float] = field(default_factory=list)
@@ -140,7 +140,7 @@ def _standard_error(problem: Problem, right: Sequence[float]) -> float:
 
 def _corrected(trials: Sequence[_Trial], seed: int) -> float:
     """The accuracy of picking the best: judged where it was not picked."""
-    draw = random.Random(seed)
+    draw = random.Random(seed)  # noqa: S311  a seed, not a secret
     n = len(trials[0].right)
     if len(trials) == 1:
         return trials[0].accuracy

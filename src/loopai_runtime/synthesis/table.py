@@ -18,7 +18,7 @@ from loopai_runtime.synthesis import features
 from loopai_runtime.synthesis.strategy import JSON, Calibration, Prediction, Problem, Rows
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 ORIGIN = 79  # the character code of a weight of 0; codes 35 to 123 are plain ASCII
 LARGEST = 44
@@ -114,7 +114,7 @@ class Table:
 
 def quantise(
     labels: list[JSON],
-    weights: dict[str, Sequence[float]],
+    weights: Mapping[str, Sequence[float]],
     rarity: dict[str, int],
     biases: Sequence[float],
     letters: bool,
