@@ -158,8 +158,8 @@ def test_an_unclear_command_line_exits_2(spam: Loopai) -> None:
 
 
 @pytest.fixture
-def loose(loopai: Loopai, tmp_path: Path):  # noqa: ANN201
-    def run(source: str, *options: object, value: str = '{"text": "hi"}'):  # noqa: ANN202
+def loose(loopai: Loopai, tmp_path: Path):
+    def run(source: str, *options: object, value: str = '{"text": "hi"}'):
         path = tmp_path / "loose.py"
         path.write_text(source, encoding="utf-8")
         return loopai("run", "--program", path, value, *options)
@@ -167,7 +167,7 @@ def loose(loopai: Loopai, tmp_path: Path):  # noqa: ANN201
     return run
 
 
-def test_a_loose_program_prints_the_result_with_its_accounting(loose) -> None:  # noqa: ANN001
+def test_a_loose_program_prints_the_result_with_its_accounting(loose) -> None:
     done = loose("def run(input_data):\n    return input_data['text'].upper()\n")
     assert done.code == 0, done.err
     assert done.json["output"] == "HI"
@@ -177,7 +177,7 @@ def test_a_loose_program_prints_the_result_with_its_accounting(loose) -> None:  
     assert done.json["peak_kb"] > 1000
 
 
-def test_a_program_that_raises_says_where(loose) -> None:  # noqa: ANN001
+def test_a_program_that_raises_says_where(loose) -> None:
     done = loose("def run(input_data):\n    return input_data['nope']\n")
     assert done.code == 1
     assert done.json["error"]["type"] == "KeyError"
@@ -185,7 +185,7 @@ def test_a_program_that_raises_says_where(loose) -> None:  # noqa: ANN001
     assert done.json["stopped_by"] is None
 
 
-def test_a_refused_program_exits_2_and_names_line_and_construct(loose) -> None:  # noqa: ANN001
+def test_a_refused_program_exits_2_and_names_line_and_construct(loose) -> None:
     done = loose("import os\n\n\ndef run(input_data):\n    return os.getcwd()\n")
     assert done.code == 2
     assert done.json["stopped_by"] == "policy"
@@ -193,27 +193,27 @@ def test_a_refused_program_exits_2_and_names_line_and_construct(loose) -> None: 
     assert "os" in done.json["error"]["message"]
 
 
-def test_an_endless_loop_is_stopped_by_the_clock(loose) -> None:  # noqa: ANN001
+def test_an_endless_loop_is_stopped_by_the_clock(loose) -> None:
     done = loose("def run(input_data):\n    while True:\n        pass\n", "--timeout-ms", 300)
     assert done.code == 124
     assert done.json["stopped_by"] == "timeout"
     assert done.json["status"] == "timeout"
 
 
-def test_a_catastrophic_pattern_is_stopped_by_the_clock(loose) -> None:  # noqa: ANN001
+def test_a_catastrophic_pattern_is_stopped_by_the_clock(loose) -> None:
     source = "import re\n\n\ndef run(input_data):\n    return bool(re.match(r'(a+)+$', 'a' * 40 + 'b'))\n"
     done = loose(source, "--timeout-ms", 300)
     assert done.code == 124
     assert done.json["stopped_by"] == "timeout"
 
 
-def test_a_memory_bomb_is_stopped(loose) -> None:  # noqa: ANN001
+def test_a_memory_bomb_is_stopped(loose) -> None:
     done = loose("def run(input_data):\n    return len('x' * 4_000_000_000)\n")
     assert done.code == 1
     assert done.json["stopped_by"] == "memory"
 
 
 @pytest.mark.parametrize("wall", ["full", "policy", "cage"])
-def test_each_wall_can_be_tried_by_itself(loose, wall: str) -> None:  # noqa: ANN001
+def test_each_wall_can_be_tried_by_itself(loose, wall: str) -> None:
     done = loose("def run(input_data):\n    return 1\n", "--sandbox", wall)
     assert (done.code, done.json["output"]) == (0, 1)

@@ -128,9 +128,7 @@ def conclude(made: Generated) -> None:
         say(f"v{made.active_version} stays active; try loopai diff {artifact.task_id}@active {ref}, then")
         say(f"  loopai activate {ref}    or    loopai rollout start {ref}")
     else:
-        say(
-            f"{ref} is kept as a draft: loopai run {ref} INPUT tries it, loopai activate {ref} takes it all the same"
-        )
+        say(f"{ref} is kept as a draft: loopai run {ref} INPUT tries it, loopai activate {ref} takes it")
 
 
 def demo(

@@ -200,9 +200,8 @@ def why(
         render.out(render.as_json(full, indent=2 if output is Output.JSON else None))
         return
     confidence = f" (confidence {line['confidence']:.3f})" if "confidence" in line else ""
-    render.out(
-        f"{executor.artifact.task_id} v{line['version']} answers {render.as_json(line['output'], indent=None)}{confidence}"
-    )
+    answer = render.as_json(line["output"], indent=None)
+    render.out(f"{executor.artifact.task_id} v{line['version']} answers {answer}{confidence}")
     if reasons is None:
         render.out("this program cannot say why; loopai show --code prints it")
     elif isinstance(reasons, list) and reasons and all(isinstance(r, dict) for r in reasons):

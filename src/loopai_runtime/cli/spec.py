@@ -73,7 +73,9 @@ def _report(checked: Checked) -> None:
     for label, count in sorted(found.label_counts.items(), key=lambda item: (-item[1], item[0]))[:30]:
         out(printable(f"  {count:>7,}  {label}"))
     out(
-        f"{found.duplicates:,} exact duplicates, {found.near_duplicates:,} near duplicates (kept on one side of a split)"
+        out(
+            f"{found.duplicates:,} exact and {found.near_duplicates:,} near duplicates, kept on one side of a split"
+        )
     )
     for warning in found.warnings:
         say(f"warning: {warning}")

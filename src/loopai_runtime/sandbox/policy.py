@@ -15,7 +15,7 @@ import re
 import sys
 from dataclasses import dataclass
 from types import CodeType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from RestrictedPython.transformer import RestrictingNodeTransformer
 
@@ -164,7 +164,7 @@ class Policy(RestrictingNodeTransformer):
         limit = sys.getrecursionlimit()
         sys.setrecursionlimit(_VISITOR_DEPTH)
         try:
-            judged: ast.Module = self.visit(tree)
+            judged = cast("ast.Module", self.visit(tree))
         except RecursionError:
             raise Refused([Refusal(_TOO_DEEP, None)]) from None
         finally:

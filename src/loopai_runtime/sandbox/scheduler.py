@@ -267,12 +267,9 @@ class Scheduler:
             self.loop.call_later(0.02 * self._failed_starts, self._respawn)
             return
         reason = executor.dying if executor.dying not in (None, _GONE) else f"its process {exit_ or 'was lost'}"
+        said = f": {self.births.last_words}" if self.births.last_words else ""
         self.broken = ConfigError(
-            [
-                Fault(
-                    f"the sandbox does not start: {reason}{self.births.last_words and ': ' + self.births.last_words}"
-                )
-            ],
+            [Fault(f"the sandbox does not start: {reason}{said}")],
             hint="loopai doctor shows which wall is missing; sandbox.require: policy goes on without the cage",
         )
         broken = Outcome("error", error=ProgramFault("SandboxBroken", str(self.broken)))
