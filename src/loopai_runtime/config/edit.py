@@ -43,7 +43,7 @@ def scalar(value: str | float | bool | None) -> str:
     """How a value is written in YAML, inside braces too."""
     if isinstance(value, str) and _PLAIN.fullmatch(value) and yamldoc.parse(value, "").data == value:
         return value
-    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+    return json.dumps(value, ensure_ascii=not str(value).isprintable(), allow_nan=False)
 
 
 def _with(data: Any, names: list[str], value: Any) -> dict[str, Any]:
