@@ -93,7 +93,7 @@ def parse(text: str, file: str, error: type[DocumentError] = DocumentError) -> D
     """Parse YAML text. Raises `error` listing the faults."""
     loader = None
     try:
-        loader = _CoreLoader(text)
+        loader = _CoreLoader(_PAIR.sub(_one_escape, text))
         node = loader.get_single_node()
     except yaml.YAMLError as exc:
         raise error([_yaml_fault(exc, text, file)]) from None
@@ -109,6 +109,15 @@ def parse(text: str, file: str, error: type[DocumentError] = DocumentError) -> D
     if builder.faults:
         raise error(builder.faults)
     return Document(data, file, builder.lines)
+
+
+# JSON writes a character beyond U+FFFF as two escapes, which PyYAML takes for halves of characters.
+_PAIR = re.compile(r"(?<!\\)((?:\\\\)*)\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})")
+
+
+def _one_escape(pair: re.Match[str]) -> str:
+    code = 0x10000 + ((int(pair[2], 16) - 0xD800) << 10) + int(pair[3], 16) - 0xDC00
+    return f"{pair[1]}\\U{code:08X}"
 
 
 def _yaml_fault(exc: yaml.YAMLError, text: str, file: str) -> Fault:

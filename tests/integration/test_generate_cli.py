@@ -120,9 +120,7 @@ BOMB = "a0: &a0 [x, x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 1
     ("text", "said"),
     [("", "empty"), ("name: x\n\tdescription: y\n", "tab"), ("- a\n- b\n", "mapping"), (BOMB, "aliases expand")],
 )
-def test_a_bad_specification_is_refused_clearly(
-    loopai: Loopai, tmp_path: Path, text: str, code: int, said: str
-) -> None:
+def test_a_bad_specification_is_refused_clearly(loopai: Loopai, tmp_path: Path, text: str, said: str) -> None:
     path = tmp_path / "spec.yaml"
     path.write_text(text)
     done = loopai("generate", path)

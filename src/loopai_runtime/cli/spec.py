@@ -72,11 +72,7 @@ def _report(checked: Checked) -> None:
     out(f"{len(found.examples):,} examples; {len(found.label_counts) or 'many'} different outputs")
     for label, count in sorted(found.label_counts.items(), key=lambda item: (-item[1], item[0]))[:30]:
         out(printable(f"  {count:>7,}  {label}"))
-    out(
-        out(
-            f"{found.duplicates:,} exact and {found.near_duplicates:,} near duplicates, kept on one side of a split"
-        )
-    )
+    out(f"{found.duplicates:,} exact and {found.near_duplicates:,} near duplicates, kept on one side of a split")
     for warning in found.warnings:
         say(f"warning: {warning}")
     out("no faults")

@@ -89,8 +89,7 @@ def test_all_faults_are_reported_at_once_with_line_and_path() -> None:
     ],
 )  # fmt: skip
 def test_a_fault_is_named_where_it_stands(change: tuple[str, str], said: str) -> None:
-    (fault,) = faults(GOOD.replace(*change))
-    assert said in fault
+    assert any(said in fault for fault in faults(GOOD.replace(*change)))
 
 
 @pytest.mark.parametrize(

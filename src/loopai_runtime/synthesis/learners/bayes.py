@@ -17,7 +17,7 @@ MANY_OUTPUTS = 0.5  # distinct outputs by rows from which outputs are no labels
 def not_labels(problem: Problem) -> str | None:
     """Why a classifier cannot take the problem, or None."""
     if len(problem.labels) < 2:
-        return "every example has the same output"
+        return f"every example has the output {problem.labels[0]!r}; a program needs at least two to tell apart"
     if len(problem) > 20 and len(problem.labels) > MANY_OUTPUTS * len(problem):
         return f"{len(problem.labels)} different outputs in {len(problem)} examples are no labels"
     return None
