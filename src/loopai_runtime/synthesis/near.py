@@ -10,10 +10,12 @@ in the text; the same rows in the same order always make the same groups.
 
 from __future__ import annotations
 
+import hashlib
 import re
 import zlib
+from array import array
 from collections import Counter
-from itertools import pairwise
+from itertools import combinations, pairwise
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -21,8 +23,7 @@ if TYPE_CHECKING:
 
 SIMILAR = 0.75
 SKETCH = 32  # hashes kept of a text
-ANCHORS = 4  # of these, how many lead to candidates: similar texts share one almost surely
-CANDIDATES = 8  # compared with at most so many earlier rows an anchor
+BAND = 5  # each two of so many smallest hashes lead to a candidate; similar texts share a pair almost surely
 MIN_WORDS = 6  # shorter texts are near copies only if they are equal when masked
 MASK_MIN_WORDS = 3  # with fewer words beside the digits, the digits are what the text says
 MAX_SHARE, MAX_ROWS = 0.2, 10  # a group larger than both falls back to the level below
@@ -34,13 +35,20 @@ _DIGITS = re.compile(r"\d+")
 
 def near_groups(inputs: Sequence[Any], keys: Sequence[Hashable]) -> list[int]:
     """The group of each input, as the index of its first row; `keys` are equal where inputs are."""
-    masked = [_masked(value) for value in inputs]
     same = _Groups(len(inputs))
     same.join_equal(keys)
+    forms: list[bytes | None] = []
+    sketches: dict[bytes, bytes] = {}
+    for value in inputs:
+        words = _masked(value)
+        form = hashlib.blake2b(" ".join(words).encode("utf-8", "surrogatepass"), digest_size=16).digest()
+        forms.append(form if words else None)
+        if len(words) >= MIN_WORDS and form not in sketches:
+            sketches[form] = _sketch(words)
     template = same.copy()
-    template.join_equal(masked)
+    template.join_equal(forms)
     similar = template.copy()
-    _join_similar(similar, masked)
+    _join_similar(similar, forms, sketches)
     template.fall_back(same)
     similar.fall_back(template)
     return similar.roots()
@@ -85,13 +93,11 @@ class _Groups:
             self._parents = [finer.root(row) if root in large else root for row, root in enumerate(roots)]
 
 
-def _masked(value: Any) -> str | None:
-    """The words of all texts in `value`, digits masked; None where there is too little text to go by."""
+def _masked(value: Any) -> list[str]:
+    """The words of all texts in `value`, digits masked; none where there is too little text to go by."""
     text = " ".join(_texts(value))[:MAX_CHARACTERS].lower()
     words = _WORD.findall(_DIGITS.sub("0", text))
-    if len(words) - words.count("0") < MASK_MIN_WORDS:
-        return None
-    return " ".join(words)
+    return words if len(words) - words.count("0") >= MASK_MIN_WORDS else []
 
 
 def _texts(value: Any) -> list[str]:
@@ -104,42 +110,33 @@ def _texts(value: Any) -> list[str]:
     return [] if value is None else [str(value)]
 
 
-def _join_similar(groups: _Groups, masked: Sequence[str | None]) -> None:
-    sketches: dict[int, frozenset[int]] = {}
-    anchors: dict[int, list[int]] = {}
-    for row, form in enumerate(masked):
-        # A masked form is looked at once, in the first row that has it.
-        if form is None or groups.root(row) != row:
-            continue
-        words = form.split(" ")
-        if len(words) < MIN_WORDS:
-            continue
-        ordered = _sketch(words)
-        sketch = frozenset(ordered)
-        seen: set[int] = set()
-        for anchor in ordered[:ANCHORS]:
-            known = anchors.setdefault(anchor, [])
-            for other in known:
-                if other not in seen and _similar(sketch, sketches[other]):
-                    groups.join(other, row)
-                seen.add(other)
-            if len(known) < CANDIDATES:
-                known.append(row)
-                sketches[row] = sketch
+def _join_similar(groups: _Groups, forms: Sequence[bytes | None], sketches: dict[bytes, bytes]) -> None:
+    first: dict[int, int] = {}  # a pair of hashes -> the first row that has it
+    rows: dict[int, bytes] = {}
+    for row, form in enumerate(forms):
+        if form is None or (sketch := sketches.pop(form, None)) is None:
+            continue  # nothing to go by, or the same form as an earlier row
+        hashes = array("I", sketch)
+        candidates = set()
+        for a, b in combinations(hashes[:BAND], 2):
+            if (other := first.setdefault(a << 32 | b, row)) != row:
+                candidates.add(other)
+        for other in candidates:
+            if _similar(set(hashes), set(array("I", rows[other]))):
+                groups.join(other, row)
+        rows[row] = sketch
 
 
-def _sketch(words: Sequence[str]) -> list[int]:
-    """The smallest hashes of the text's words and pairs of neighbouring words, in order."""
+def _sketch(words: Sequence[str]) -> bytes:
+    """The smallest hashes of the text's words and pairs of neighbouring words, ascending, 4 bytes each."""
     shingles = {*words, *map(" ".join, pairwise(words))}
-    return sorted({zlib.crc32(shingle.encode("utf-8", "surrogatepass")) for shingle in shingles})[:SKETCH]
+    hashes = {zlib.crc32(shingle.encode("utf-8", "surrogatepass")) for shingle in shingles}
+    return array("I", sorted(hashes)[:SKETCH]).tobytes()
 
 
-def _similar(a: frozenset[int], b: frozenset[int]) -> bool:
+def _similar(a: set[int], b: set[int]) -> bool:
     """Whether the sketched sets are estimated to be at least SIMILAR alike (Jaccard)."""
     shared = a & b
-    if len(shared) < SIMILAR * max(len(a), len(b)):  # most pairs end here, and no estimate can be higher
-        return False
     if max(len(a), len(b)) < SKETCH:  # whole sets, not samples
         return len(shared) >= SIMILAR * len(a | b)
-    smallest = sorted(a | b)[:SKETCH]
-    return sum(value in shared for value in smallest) >= SIMILAR * SKETCH
+    return len(shared.intersection(sorted(a | b)[:SKETCH])) >= SIMILAR * SKETCH

@@ -201,6 +201,8 @@ class Task:
     def call(self, value: Any) -> tuple[Any, float | None]:
         try:
             output, confidence = self.score(value) if self.score else (self.run(value), None)
+            if self.score and not (TYPES["number"](confidence) and 0 <= confidence <= 1):
+                raise ValueError("the confidence of score must be a number from 0 to 1")
             output, confidence = json.loads(dump([output, confidence]))  # a tuple is a list to whoever reads it
         except Exception as exc:
             raise Failure(type(exc).__name__, str(exc) or "the program failed") from exc
