@@ -414,7 +414,8 @@ def test_a_secret_is_never_part_of_what_is_shown_or_said(place: Place) -> None:
     secret = "sk-" + "q7" * 12
     config = place.load("cloud: {api_key: '${KEY}'}", KEY=secret)
     shown = config.shown()["cloud.api_key"]
-    assert shown == f"set ({place.file}:1 (from KEY))"
+    assert shown == "set (from environment)"
+    assert str(config.origin("cloud.api_key")) == f"{place.file}:1 (from KEY)"
     for text in (repr(config), str(config), config.model_dump_json(), str(config.shown())):
         assert "q7" not in text
     for bad in (f"{secret} x", f"{secret}\nX: y", f"{secret}é"):

@@ -148,10 +148,13 @@ class Config(Section):
 
     def shown(self) -> dict[str, Any]:
         """Every key with its value as JSON, in the order of the file; of a secret only whether it is set."""
-        values = _flat(self, "")
         return {
-            key: f"set ({self.origin(key)})" if isinstance(value, SecretStr) else value for key, value in values
+            key: self._masked(key) if isinstance(value, SecretStr) else value for key, value in _flat(self, "")
         }
+
+    def _masked(self, key: str) -> str:
+        origin = self.origin(key)
+        return f"set (from {'environment' if origin.via else origin.source})"
 
 
 @cache
