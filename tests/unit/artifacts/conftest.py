@@ -27,6 +27,12 @@ def score(input_data):
 '''
 
 
+@pytest.fixture(scope="session")
+def code() -> str:
+    """A program that has both entries."""
+    return CODE
+
+
 @pytest.fixture
 def artifact() -> Callable[..., ProgramArtifact]:
     """Makes the metadata of a version; keywords replace its fields."""
