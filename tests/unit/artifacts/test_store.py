@@ -161,7 +161,7 @@ def test_a_whole_version_rewritten_in_agreement_with_itself_is_refused(
 def test_one_version_in_the_place_of_another_is_refused(three: ArtifactStore) -> None:
     shutil.rmtree(place(three, 2))
     shutil.copytree(place(three, 1), place(three, 2))
-    with pytest.raises(TamperedArtifact, match="v2: metadata.json is that of spam-detection v1"):
+    with pytest.raises(TamperedArtifact, match=r"v2: metadata\.json is that of spam-detection v1"):
         three.read(TASK)
 
 
