@@ -183,7 +183,7 @@ def _keys(config: Config | None, environ: Mapping[str, str]) -> Iterator[Check]:
     if config is not None:
         yield _platform(config)
     given = bool(environ.get(PROVIDER_KEY))
-    advice = "" if given else f"only an LLM that asks for one needs it: export {PROVIDER_KEY}=…"
+    advice = "" if given else "only needed for an LLM that asks for it"
     yield Check(f"key {PROVIDER_KEY}", OK, "set" if given else "not set", advice)
 
 
