@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from loopai_runtime import jsonl
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 _INTEGER = re.compile(r"[-+]?[0-9]{1,4000}")
 _NUMBER = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
 _NAMES = {bool: "boolean", int: "integer", float: "number", str: "string", type(None): "null", list: "array"}
+_IMPLIED = {"properties": "object", "required": "object", "items": "array"}
 _MAX_REFERENCES = 20
 
 
@@ -23,7 +25,7 @@ def converter(schema: Any, what: str, root: Any = None) -> Callable[[str], Any]:
     It raises ValueError with a sentence that names `what`. Where a schema allows several types, an empty cell
     is null, then numbers, truth values and JSON are taken for what they look like, and text is what remains.
     """
-    found = types(schema, root)
+    found = types(schema, root) or {"string"}
     if found == {"string"}:
         return lambda cell: cell
     members = schema.get("enum") if isinstance(schema, dict) else None
@@ -31,8 +33,8 @@ def converter(schema: Any, what: str, root: Any = None) -> Callable[[str], Any]:
 
 
 def types(schema: Any, root: Any = None) -> set[str]:
-    """The JSON types that a schema allows; `string` where it does not say."""
-    return _types(schema, root if root is not None else schema, _MAX_REFERENCES) or {"string"}
+    """The JSON types that a schema allows; none where it does not say."""
+    return _types(schema, root if root is not None else schema, _MAX_REFERENCES)
 
 
 def _types(schema: Any, root: Any, left: int) -> set[str]:
@@ -48,7 +50,7 @@ def _types(schema: Any, root: Any, left: int) -> set[str]:
         return {_NAMES.get(type(value), "object") for value in values}
     if isinstance(schema.get("$ref"), str):
         return _types(_resolve(schema["$ref"], root), root, left - 1)
-    found: set[str] = set()
+    found = {kind for key, kind in _IMPLIED.items() if key in schema}
     for key in ("anyOf", "oneOf", "allOf"):
         for part in schema.get(key, []):
             found |= _types(part, root, left - 1)
@@ -91,9 +93,6 @@ def _readings(cell: str, kinds: set[str]) -> list[Any]:
     if "boolean" in kinds and text.lower() in ("true", "false"):
         found.append(text.lower() == "true")
     if (text[:1] == "{" and "object" in kinds) or (text[:1] == "[" and "array" in kinds):
-        try:
+        with suppress(InputError):
             found.append(jsonl.loads(text))
-        except InputError as exc:
-            if "string" not in kinds:
-                raise ValueError(exc.message) from None
     return found

@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-import codecs
-import csv
-import re
+import os
+import stat
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
-from loopai_runtime import jsonl
 from loopai_runtime.errors import Fault, InputError, NotFound, SpecError, StorageError
 from loopai_runtime.schemas import MAX_FAULTS, Schema
+from loopai_runtime.synthesis.cells import converter, types
+from loopai_runtime.synthesis.rowfiles import SUFFIXES, Raw, Unreadable, csv_rows, json_rows, jsonl_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
-
-MAX_CELL = 64 * 1024 * 1024
-_INTEGER = re.compile(r"[-+]?[0-9]{1,4000}")
-_NUMBER = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
-
-
-class _Unreadable(Exception):
-    """A file that cannot be read further; its fault ends the reading."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +26,25 @@ class Row:
     where: str
 
 
+class _Misfit(ValueError):
+    """Why a row cannot be mapped, in a sentence."""
+
+
+class _Columns(NamedTuple):
+    """How the cells of a CSV make an input (whole, or property by property) and an output."""
+
+    whole: tuple[int, Callable[[str], Any]] | None
+    properties: list[tuple[str, int, Callable[[str], Any], bool]]
+    output: tuple[int, Callable[[str], Any]] | None
+
+
 class RowReader:
     """Reads files by one mapping: `input` (property -> column, or one column) and `output` (a column).
 
     Without them a JSON row is `{"input": …, "output": …}`, and in a CSV the column `output` is the output and
-    the others are the input. A column that alone is the input of a task with one property becomes that
-    property. `output_schema=None` reads inputs alone, and a JSON row without `input` is then the bare input.
+    the others are the input. One column that is the whole input of a task with a single property becomes that
+    property, unless its value is an object already. An empty cell leaves out an optional property that is no
+    text. `output_schema=None` reads inputs alone, and a JSON row without `input` is then the bare input.
     """
 
     def __init__(
@@ -55,30 +60,57 @@ class RowReader:
         self._input = input
         self._output = output or "output"
         self._encoding = encoding
-        self._properties: dict[str, Any] = input_schema.schema.get("properties", {})
+        properties = input_schema.schema.get("properties")
+        self._properties: dict[str, Any] = properties if isinstance(properties, dict) else {}
+        self._required = frozenset(input_schema.schema.get("required", []))
         self._faults: list[Fault] = []
         self._more = 0
+        self._warnings: list[Fault] = []
 
     def faults(self) -> list[Fault]:
         """What was wrong with the rows read so far: at most 20 faults, and how many more there were."""
         more = [Fault(f"… and {self._more:,} more faults", self._faults[0].file)] if self._more else []
         return self._faults + more
 
+    def warnings(self) -> list[Fault]:
+        """What is odd about the files read so far."""
+        return self._warnings
+
     def read(self, path: Path, name: str) -> Iterator[Row]:
-        """The sound rows of a file; faults are collected. Raises NotFound, StorageError, SpecError."""
+        """The sound rows of a file, which faults call `name`; faults are collected.
+
+        Raises NotFound, StorageError, or SpecError for a file that is no table of examples at all.
+        """
         suffix = path.suffix.lower()
-        if suffix not in (".csv", ".jsonl", ".ndjson", ".json"):
-            raise SpecError([Fault("is not CSV, JSONL or JSON (.csv, .jsonl, .json)", name)])
+        if suffix not in SUFFIXES:
+            raise SpecError([Fault(f"is not CSV, JSONL or JSON ({', '.join(SUFFIXES)})", name)])
+        if suffix != ".csv" and self._encoding.lower().replace("_", "-") not in ("utf-8", "utf8", "utf-8-sig"):
+            raise SpecError([Fault("`encoding` is for CSV files; JSON is UTF-8", name)])
         try:
             with path.open("rb") as file:
-                rows = self._csv(file, name) if suffix == ".csv" else self._json(file, name, suffix == ".json")
-                yield from rows
-        except (FileNotFoundError, IsADirectoryError):
-            raise NotFound("no such file", where=str(path)) from None
+                if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                    raise SpecError([Fault("is not a regular file", name)])
+                yield from self._rows(file, name, suffix)
+        except (FileNotFoundError, NotADirectoryError):
+            raise NotFound("no such file", where=name) from None
+        except IsADirectoryError:
+            raise SpecError([Fault("is a directory", name)]) from None
         except OSError as exc:
-            raise StorageError(exc.strerror or "cannot be read", where=str(path)) from None
-        except _Unreadable:
+            raise StorageError(exc.strerror or "cannot be read", where=name) from None
+        except Unreadable as exc:
+            self._fault(str(exc), name, exc.line)
+
+    def _rows(self, file: IO[bytes], name: str, suffix: str) -> Iterator[Row]:
+        if suffix == ".csv":
+            yield from self._csv(csv_rows(file, self._encoding), name)
             return
+        for raw in json_rows(file) if suffix == ".json" else jsonl_rows(file):
+            try:
+                if isinstance(raw.value, InputError):
+                    raise _Misfit(raw.value.message)
+                yield from self._checked(self._input_of(raw.value), self._output_of(raw.value), name, raw)
+            except _Misfit as exc:
+                self._fault(str(exc), name, raw.line, None if raw.path == "$" else raw.path)
 
     def _fault(self, message: str, name: str, line: int | None, path: str | None = None) -> None:
         if len(self._faults) < MAX_FAULTS:
@@ -86,203 +118,144 @@ class RowReader:
         else:
             self._more += 1
 
-    def _checked(self, value: Any, output: Any, name: str, line: int) -> Iterator[Row]:
+    def _checked(self, value: Any, output: Any, name: str, raw: Raw) -> Iterator[Row]:
         sound = True
         for part, what, schema in (("input", value, self._input_schema), ("output", output, self._output_schema)):
             if schema is not None and not schema.accepts(what):
                 sound = False
                 for fault in schema.faults(what):
-                    self._fault(fault.message, name, line, "$." + part + (fault.path or "$")[1:])
+                    self._fault(fault.message, name, raw.line, f"{raw.path}.{part}{(fault.path or '$')[1:]}")
         if sound:
-            yield Row(value, output, f"{name}:{line}")
+            place = f"{name}:{raw.line}"
+            yield Row(value, output, place if raw.path == "$" else f"{place}: {raw.path}")
 
     # --- JSON -----------------------------------------------------------------------------------------------
 
-    def _json(self, file: IO[bytes], name: str, whole: bool) -> Iterator[Row]:
-        for line, value in self._array(file, name) if whole else self._values(file, name):
-            try:
-                pair = self._from_json(value)
-            except KeyError as exc:
-                self._fault(str(exc.args[0]), name, line)
-                continue
-            yield from self._checked(*pair, name, line)
-
-    def _values(self, file: IO[bytes], name: str) -> Iterator[tuple[int, Any]]:
-        for line in jsonl.lines(file):
-            try:
-                yield line.number, jsonl.loads(line.raw)
-            except InputError as exc:
-                self._fault(exc.message, name, line.number)
-
-    def _array(self, file: IO[bytes], name: str) -> Iterator[tuple[int, Any]]:
-        try:
-            values = jsonl.loads(file.read())
-        except InputError as exc:
-            raise SpecError([Fault(exc.message, name)]) from None
-        if not isinstance(values, list):
-            raise SpecError([Fault("a JSON file of examples is an array of rows", name)])
-        # An array has no line for each row; its place in the array stands in.
-        yield from enumerate(values, 1)
-
-    def _from_json(self, row: Any) -> tuple[Any, Any]:
-        """Raises KeyError with a sentence."""
+    def _input_of(self, row: Any) -> Any:
         if self._input is None and self._output_schema is None:
-            return (row["input"] if isinstance(row, dict) and "input" in row else row), None
-        if not isinstance(row, dict):
-            raise KeyError('a row is an object such as {"input": …, "output": …}')
-        output = self._pick(row, self._output) if self._output_schema else None
+            enveloped = isinstance(row, dict) and "input" in row and "input" not in self._properties
+            return row["input"] if enveloped else row
         if self._input is None:
-            return self._pick(row, "input"), output
+            return _pick(row, "input")
         if isinstance(self._input, str):
-            return self._alone(self._pick(row, self._input)), output
-        return {prop: self._pick(row, key) for prop, key in self._input.items() if key in row}, output
+            return self._alone(_pick(row, self._input))
+        return {
+            name: _pick(row, key)
+            for name, key in self._input.items()
+            if name in self._required or not isinstance(row, dict) or key in row
+        }
 
-    @staticmethod
-    def _pick(row: dict[str, Any], key: str) -> Any:
-        if key not in row:
-            raise KeyError(f"no key {key!r} in the row; it has {', '.join(map(repr, list(row)[:10]))}")
-        return row[key]
+    def _output_of(self, row: Any) -> Any:
+        return _pick(row, self._output) if self._output_schema is not None else None
 
     def _alone(self, value: Any) -> Any:
+        return value if isinstance(value, dict) or self._only is None else {self._only: value}
+
+    @property
+    def _only(self) -> str | None:
+        """The input's property, where it is an object with a single one."""
         if self._input_schema.schema.get("type") == "object" and len(self._properties) == 1:
-            return value if isinstance(value, dict) else {next(iter(self._properties)): value}
-        return value
+            return next(iter(self._properties))
+        return None
 
     # --- CSV ------------------------------------------------------------------------------------------------
 
-    def _csv(self, file: IO[bytes], name: str) -> Iterator[Row]:
-        csv.field_size_limit(MAX_CELL)
-        reader = csv.reader(self._decoded(file, name), strict=True)
-        try:
-            header = next(reader, None)
-            if not header:
-                raise SpecError([Fault("the file is empty; its first line names the columns", name)])
-            columns = self._columns(header, name)
-            while True:
-                line = reader.line_num + 1
-                cells = next(reader, None)
-                if cells is None:
-                    return
-                if not cells:
-                    continue
-                if len(cells) != len(header):
-                    self._fault(f"{len(cells)} cells, where the first line names {len(header)}", name, line)
-                    continue
-                yield from self._from_cells(columns, cells, name, line)
-        except csv.Error as exc:
-            self._fault(f"not valid CSV: {exc}", name, reader.line_num)
-
-    def _decoded(self, file: IO[bytes], name: str) -> Iterator[str]:
-        """Lines of text. Decoding each line by itself is what lets a fault name its line."""
-        try:
-            encoding = codecs.lookup(self._encoding).name
-        except LookupError:
-            raise SpecError([Fault(f"unknown encoding {self._encoding!r}", name)]) from None
-        if encoding.startswith(("utf-16", "utf-32")):
-            raise SpecError([Fault(f"{self._encoding} is not supported; save the file as UTF-8", name)])
-        for number, raw in enumerate(file, 1):
-            if number == 1 and encoding == "utf-8":
-                raw = raw.removeprefix(codecs.BOM_UTF8)
+    def _csv(self, rows: Iterator[Raw], name: str) -> Iterator[Row]:
+        first = next(rows, None)
+        if first is None:
+            raise Unreadable("the file is empty; its first line names the columns")
+        header = first.value
+        columns = self._columns(header, name)
+        for raw in rows:
             try:
-                yield raw.decode(encoding)
-            except UnicodeDecodeError as exc:
-                self._fault(
-                    f"not {self._encoding.upper()} (byte {raw[exc.start]:#04x}); "
-                    "if it is Latin-1, say `encoding: latin-1`",
-                    name,
-                    number,
-                )
-                raise _Unreadable from None
+                if len(raw.value) != len(header):
+                    raise _Misfit(f"{len(raw.value)} cells, where the first line names {len(header)}")
+                value, output = self._from_cells(columns, raw.value)
+            except ValueError as exc:
+                self._fault(str(exc), name, raw.line)
+                continue
+            yield from self._checked(value, output, name, raw)
 
-    def _columns(self, header: list[str], name: str) -> tuple[dict[str, int] | int, int | None]:
-        """Where input and output stand: property -> index, or the index of the one input column."""
-        repeated = {column for column in header if header.count(column) > 1}
-        if repeated:
-            raise SpecError([Fault(f"the column {sorted(repeated)[0]!r} is named twice", name, 1)])
-        index = {column: i for i, column in enumerate(header)}
-        wanted = [self._output] if self._output_schema else []
-        if self._input is not None:
-            wanted += [self._input] if isinstance(self._input, str) else list(self._input.values())
-        if missing := [column for column in wanted if column not in index]:
-            there = ", ".join(map(repr, header[:20]))
-            raise SpecError([Fault(f"no column {column!r}; there are {there}", name, 1) for column in missing])
-        output = index[self._output] if self._output_schema else None
+    def _columns(self, header: list[str], name: str) -> _Columns:
+        output = [self._output] if self._output_schema is not None else []
         if isinstance(self._input, dict):
-            return {prop: index[column] for prop, column in self._input.items()}, output
-        if isinstance(self._input, str):
-            return self._one(index[self._input]), output
-        others = {column: i for column, i in index.items() if column != self._output}
-        if self._input_schema.schema.get("type") not in ("object", None) and len(others) == 1:
-            return next(iter(others.values())), output
-        return others, output
+            mapping = self._input
+        elif isinstance(self._input, str):
+            mapping = {self._input: self._input}
+        else:
+            beside = self._output if self._output_schema is not None or "output" not in self._properties else None
+            mapping = {column: column for column in header if column != beside}
+        index = _places(header, [*mapping.values(), *output], name)
+        out = None
+        if self._output_schema is not None:
+            out = index[self._output], converter(self._output_schema.schema, self._output)
+        root = self._input_schema.schema
+        stated = types(root)
+        if isinstance(self._input, str) and self._only is not None:
+            mapping = {self._only: self._input}
+        elif isinstance(self._input, str) or (stated and "object" not in stated):
+            if len(mapping) != 1:
+                raise SpecError(
+                    [Fault("input_schema takes no object: name the one column under `input`", name, 1)]
+                )
+            column = next(iter(mapping.values()))
+            return _Columns((index[column], converter(root, column)), [], out)
+        elif self._input is None:
+            self._warn_of_strangers(mapping, name)
+        return _Columns(None, [self._property(prop, index[c], root) for prop, c in mapping.items()], out)
 
-    def _one(self, column: int) -> dict[str, int] | int:
-        if self._input_schema.schema.get("type") == "object" and len(self._properties) == 1:
-            return {next(iter(self._properties)): column}
-        return column
+    def _property(self, prop: str, place: int, root: Any) -> tuple[str, int, Callable[[str], Any], bool]:
+        schema = self._properties.get(prop, {})
+        # An empty cell says nothing; it is an empty text only where text is what belongs there.
+        kinds = types(schema, root) or {"string"}
+        optional = prop not in self._required and kinds.isdisjoint(("string", "null"))
+        return prop, place, converter(schema, prop, root), optional
 
-    def _from_cells(
-        self, columns: tuple[dict[str, int] | int, int | None], cells: list[str], name: str, line: int
-    ) -> Iterator[Row]:
-        where, out = columns
-        try:
-            if isinstance(where, int):
-                value = coerce(cells[where], self._input_schema.schema, "input")
-            else:
-                value = {}
-                required = self._input_schema.schema.get("required", [])
-                for prop, i in where.items():
-                    schema = self._properties.get(prop, {})
-                    # An empty cell says nothing; it is an empty text only where text is what belongs there.
-                    if cells[i] == "" and prop not in required and "string" not in _kinds(schema):
-                        continue
-                    value[prop] = coerce(cells[i], schema, prop)
-            output = None
-            if out is not None and self._output_schema is not None:
-                output = coerce(cells[out], self._output_schema.schema, self._output)
-        except ValueError as exc:
-            self._fault(str(exc), name, line)
-            return
-        yield from self._checked(value, output, name, line)
+    def _warn_of_strangers(self, mapping: dict[str, str], name: str) -> None:
+        strangers = [column for column in mapping if column not in self._properties]
+        if strangers and self._properties:
+            shown = ", ".join(map(repr, strangers[:10]))
+            self._warnings.append(Fault(f"columns that input_schema does not name are taken in: {shown}", name, 1))
 
-
-def _kinds(schema: Any) -> list[str]:
-    """The JSON types that a schema allows, as far as it says so itself."""
-    if not isinstance(schema, dict):
-        return ["string"]
-    kind = schema.get("type")
-    if kind is None:
-        values = (
-            schema["enum"]
-            if isinstance(schema.get("enum"), list)
-            else [schema["const"]]
-            if "const" in schema
-            else []
-        )
-        names = {bool: "boolean", int: "integer", float: "number", str: "string", type(None): "null"}
-        return [names.get(type(value), "object") for value in values] or ["string"]
-    return list(kind) if isinstance(kind, list) else [str(kind)]
+    @staticmethod
+    def _from_cells(columns: _Columns, cells: list[str]) -> tuple[Any, Any]:
+        """Raises ValueError with a sentence."""
+        output = columns.output[1](cells[columns.output[0]]) if columns.output else None
+        if columns.whole:
+            return columns.whole[1](cells[columns.whole[0]]), output
+        value = {
+            prop: convert(cells[place])
+            for prop, place, convert, optional in columns.properties
+            if not (optional and cells[place] == "")
+        }
+        return value, output
 
 
-def coerce(cell: str, schema: Any, what: str) -> Any:
-    """A CSV cell as the JSON value that its schema asks for. Raises ValueError with a sentence."""
-    kinds = _kinds(schema)
-    text = cell.strip()
-    if "null" in kinds and text in ("", "null"):
-        return None
-    if "integer" in kinds and _INTEGER.fullmatch(text):
-        return int(text)
-    if "number" in kinds and _NUMBER.fullmatch(text):
-        return int(text) if _INTEGER.fullmatch(text) else float(text)
-    if "boolean" in kinds and text.lower() in ("true", "false"):
-        return text.lower() == "true"
-    if "object" in kinds or "array" in kinds:
-        try:
-            return jsonl.loads(text)
-        except InputError as exc:
-            if "string" not in kinds:
-                raise ValueError(f"{what}: {exc.message}") from None
-    if "string" in kinds:
-        return cell
-    shown = cell if len(cell) <= 40 else cell[:40] + "…"
-    raise ValueError(f"{what}: {shown!r} is not {' or '.join(kinds)}")
+def _pick(row: Any, key: str) -> Any:
+    if not isinstance(row, dict):
+        raise _Misfit('a row is an object such as {"input": …, "output": …}')
+    if key not in row:
+        raise _Misfit(f"no key {key!r} in the row; it has {', '.join(map(repr, list(row)[:10])) or 'none'}")
+    return row[key]
+
+
+def _places(header: list[str], wanted: list[str], name: str) -> dict[str, int]:
+    """Where each column stands. Raises SpecError for columns that are wanted and not there, or there twice."""
+    index = {column: place for place, column in reversed(list(enumerate(header)))}
+    faults = []
+    for column in dict.fromkeys(wanted):
+        if column not in index:
+            there = ", ".join(map(repr, header[:20]))
+            faults.append(Fault(f"no column {column!r}; there are {there}{_separator_hint(header)}", name, 1))
+        elif header.count(column) > 1:
+            faults.append(Fault(f"the column {column!r} is named twice", name, 1))
+    if faults:
+        raise SpecError(faults)
+    return index
+
+
+def _separator_hint(header: list[str]) -> str:
+    for mark, word in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
+        if len(header) == 1 and mark in header[0]:
+            return f"; the columns seem to be separated by {word}: save the file with commas"
+    return ""

@@ -10,7 +10,8 @@ import pytest
 
 from loopai_runtime.errors import NotFound, SpecError
 from loopai_runtime.schemas import Schema
-from loopai_runtime.synthesis.rows import RowReader, coerce
+from loopai_runtime.synthesis.cells import converter
+from loopai_runtime.synthesis.rows import RowReader
 
 TEXT = Schema({"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]})
 LABEL = Schema({"type": "string", "enum": ["spam", "ham"]})
@@ -169,10 +170,10 @@ def test_a_missing_file_is_not_found(tmp_path: Path) -> None:
     ],
 )
 def test_cells_become_what_the_schema_asks_for(cell: str, schema: dict[str, Any], value: object) -> None:
-    assert coerce(cell, schema, "c") == value
+    assert converter(schema, "c")(cell) == value
 
 
 @pytest.mark.parametrize("cell", ["x", "1.5", "", "9" * 5000])
 def test_a_cell_that_is_no_integer_is_refused(cell: str) -> None:
     with pytest.raises(ValueError, match="is not integer"):
-        coerce(cell, {"type": "integer"}, "c")
+        converter({"type": "integer"}, "c")(cell)
