@@ -407,6 +407,37 @@ def test_a_file_with_a_byte_order_mark_and_crlf_is_read(place: Place) -> None:
     assert place.load().runtime.mode == "hybrid"
 
 
+KNOWN = st.sampled_from(sorted(root.known_keys()))
+ANYTHING = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=8)
+    | st.sampled_from(["${HOME}", "${", "~"]),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=5), inner, max_size=2),
+    max_leaves=4,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.dictionaries(KNOWN, ANYTHING, max_size=4), st.dictionaries(KNOWN, st.text(max_size=8), max_size=3))
+def test_whatever_is_given_becomes_a_configuration_or_faults(
+    file: dict[str, Any], environ: dict[str, str]
+) -> None:
+    text = yaml.safe_dump(nested(file), allow_unicode=True)
+    variables = {sources.variable(key): value for key, value in environ.items()}
+    try:
+        layers = [sources.from_environment(variables, root.known_keys())]
+        layers.append(sources.from_file(yamldoc.parse(text, "f", ConfigError), root.known_keys()))
+        config = Config._assemble(layers, {"HOME": "/home/x"})
+    except ConfigError as exc:
+        told = bool(exc.faults)
+    else:
+        told = set(config.shown()) == set(root.known_keys())
+    assert told
+
+
 # --- secrets
 
 
