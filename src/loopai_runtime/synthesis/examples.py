@@ -1,25 +1,30 @@
-"""Examples: read from the specification and its files, checked, de-duplicated, grouped, kept with the task."""
+"""Examples: read from the specification and its files, checked, merged, grouped, kept with the task."""
 
 from __future__ import annotations
 
+import hashlib
+import io
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from loopai_runtime import jsonl
-from loopai_runtime.errors import Fault, SpecError
+from loopai_runtime.errors import DocumentError, Fault, InputError, NotFound, SpecError, StorageError
 from loopai_runtime.layout import make_dir, replace_file
+from loopai_runtime.models import ExampleSource
 from loopai_runtime.synthesis.near import near_groups
 from loopai_runtime.synthesis.rows import RowReader
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from loopai_runtime.layout import Layout
+    from loopai_runtime.models import UnlabelledSource
+    from loopai_runtime.synthesis.rows import Row
     from loopai_runtime.synthesis.specfile import Loaded
 
 FEW_PER_LABEL = 5
-MAX_LABELS_COUNTED = 1000
+MAX_LABELS = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +38,7 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class Contradiction:
-    """The same input with different outputs."""
+    """The same input with different outputs; `where[i]` is the first place of `outputs[i]`."""
 
     input: Any
     outputs: list[Any]
@@ -45,9 +50,12 @@ class Contradiction:
 
 @dataclass(frozen=True, slots=True)
 class ExampleSet:
-    """The examples of a task. `groups[i]` is the near-duplicate group of row i: a group is never split.
+    """The examples of a task, each pair of input and output once.
 
-    `duplicates` counts rows that repeat an earlier one exactly; they stay, since they are how traffic is.
+    `groups[i]` is the near-duplicate group of row i; contradicting rows share one, and a split keeps a group
+    whole. `duplicates` counts the rows that repeated an earlier one and were merged into it, `near_duplicates`
+    the inputs that nearly repeat an earlier one. `label_counts` is empty where outputs are not labels but
+    texts of their own, since counts of those would be a list of the rows.
     """
 
     examples: list[Example] = field(repr=False)
@@ -60,53 +68,113 @@ class ExampleSet:
 
 
 def load_examples(loaded: Loaded) -> ExampleSet:
-    """Read every example that the specification gives. Raises SpecError with all faults, NotFound for a file."""
-    examples = [
-        Example(item.input, item.output, f"{loaded.document.file}:{loaded.document.line(f'$.examples[{i}]')}")
-        for i, item in enumerate(loaded.spec.examples)
-    ]
+    """Read every example that the specification gives. Raises SpecError with the faults of all files."""
+    merged = _Merged()
+    for index, item in enumerate(loaded.spec.examples):
+        line = loaded.document.line(f"$.examples[{index}]")
+        merged.add(Example(item.input, item.output, f"{loaded.document.file}:{line}"))
     faults: list[Fault] = []
-    for source in loaded.spec.examples_from:
-        reader = RowReader(loaded.input_schema, loaded.output_schema, source.input, source.output, source.encoding)
-        path = loaded.base_dir / source.file
-        examples += [Example(row.input, row.output, row.where) for row in reader.read(path, source.file)]
+    warnings: list[Fault] = []
+    for index, source in enumerate(loaded.spec.examples_from):
+        reader = _reader(loaded, source)
+        try:
+            for row in _rows(loaded, source, reader, f"$.examples_from[{index}].file"):
+                merged.add(Example(row.input, row.output, row.where))
+        except DocumentError as exc:
+            faults += exc.faults
         faults += reader.faults()
+        warnings += reader.warnings()
     if faults:
         raise SpecError(faults)
-    if not examples:
+    if not merged.examples:
         raise SpecError(
             [Fault("no examples", loaded.document.file, 1)],
             hint="give some under `examples`, or name a file under `examples_from`",
         )
-    return describe(examples)
+    return _describe(merged, loaded.spec.output_schema, warnings)
 
 
 def load_unlabelled(loaded: Loaded) -> Iterator[Any]:
-    """The inputs of `unlabelled_from`, streamed. Raises SpecError, NotFound."""
-    for source in loaded.spec.unlabelled_from:
-        reader = RowReader(loaded.input_schema, None, source.input, None, source.encoding)
-        for row in reader.read(loaded.base_dir / source.file, source.file):
+    """The inputs of `unlabelled_from`, streamed. Raises SpecError after a file that has faults."""
+    for index, source in enumerate(loaded.spec.unlabelled_from):
+        reader = _reader(loaded, source)
+        for row in _rows(loaded, source, reader, f"$.unlabelled_from[{index}].file"):
             yield row.input
         if faults := reader.faults():
             raise SpecError(faults)
 
 
-def describe(examples: list[Example]) -> ExampleSet:
-    """Find duplicates, contradictions and groups, and count labels."""
-    keys = [jsonl.canonical(example.input) for example in examples]
-    pairs = {(key, jsonl.canonical(example.output)) for key, example in zip(keys, examples, strict=True)}
-    groups = near_groups([example.input for example in examples], keys)
-    contradictions = _contradictions(examples, keys, len(pairs))
+def _reader(loaded: Loaded, source: ExampleSource | UnlabelledSource) -> RowReader:
+    if isinstance(source, ExampleSource):
+        return RowReader(loaded.input_schema, loaded.output_schema, source.input, source.output, source.encoding)
+    return RowReader(loaded.input_schema, None, source.input, None, source.encoding)
+
+
+def _rows(loaded: Loaded, source: ExampleSource | UnlabelledSource, reader: RowReader, path: str) -> Iterator[Row]:
+    """The file's rows. A file that is missing is a fault of the line that names it."""
+    try:
+        yield from reader.read(loaded.base_dir / source.file, source.file)
+    except (NotFound, StorageError) as exc:
+        line = loaded.document.line(path)
+        raise SpecError([Fault(f"{source.file}: {exc.message}", loaded.document.file, line, path)]) from None
+
+
+def describe(examples: Sequence[Example], output_schema: Mapping[str, Any] | None = None) -> ExampleSet:
+    """Merge duplicates, find contradictions and groups, and count labels."""
+    merged = _Merged()
+    for example in examples:
+        merged.add(example)
+    return _describe(merged, output_schema or {}, [])
+
+
+class _Merged:
+    """Examples as they come in, each pair once; inputs are told apart by the digest of their JSON."""
+
+    def __init__(self) -> None:
+        self.examples: list[Example] = []
+        self.keys: list[bytes] = []
+        self.duplicates = 0
+        self._places: dict[bytes, int | list[int]] = {}  # input -> its row, or rows where outputs contradict
+
+    def add(self, example: Example) -> None:
+        key = hashlib.blake2b(jsonl.canonical(example.input), digest_size=16).digest()
+        known = self._places.get(key)
+        rows = [] if known is None else known if isinstance(known, list) else [known]
+        if any(jsonl.equal(self.examples[row].output, example.output) for row in rows):
+            self.duplicates += 1
+            return
+        place = len(self.examples)
+        self._places[key] = [*rows, place] if rows else place
+        self.examples.append(example)
+        self.keys.append(key)
+
+    def contradictions(self) -> list[Contradiction]:
+        return [
+            Contradiction(
+                self.examples[rows[0]].input,
+                [self.examples[row].output for row in rows],
+                [self.examples[row].where for row in rows],
+            )
+            for rows in self._places.values()
+            if isinstance(rows, list)
+        ]
+
+
+def _describe(merged: _Merged, output_schema: Mapping[str, Any], warnings: list[Fault]) -> ExampleSet:
+    examples = merged.examples
+    groups = near_groups([example.input for example in examples], merged.keys)
+    contradictions = merged.contradictions()
     labels = Counter(label_name(example.output) for example in examples)
-    counts = dict(sorted(labels.items())) if len(labels) <= MAX_LABELS_COUNTED else {}
+    if not _are_labels(labels, len(examples), output_schema):
+        labels = Counter()
     return ExampleSet(
         examples=examples,
         groups=groups,
-        duplicates=len(examples) - len(pairs),
-        near_duplicates=len(set(keys)) - len(set(groups)),
+        duplicates=merged.duplicates,
+        near_duplicates=len(set(merged.keys)) - len(set(groups)),
         contradictions=contradictions,
-        label_counts=counts,
-        warnings=_warnings(examples, labels, contradictions),
+        label_counts=dict(sorted(labels.items())),
+        warnings=[*warnings, *_contradicting(contradictions), *_lacking(labels, output_schema)],
     )
 
 
@@ -115,48 +183,36 @@ def label_name(output: Any) -> str:
     return output if isinstance(output, str) else jsonl.dumps(output)
 
 
-def _contradictions(examples: Sequence[Example], keys: Sequence[bytes], pairs: int) -> list[Contradiction]:
-    if pairs == len(set(keys)):
-        return []
-    rows: dict[bytes, list[int]] = {}
-    for index, key in enumerate(keys):
-        rows.setdefault(key, []).append(index)
-    found = []
-    for indexes in rows.values():
-        outputs = {jsonl.canonical(examples[i].output): i for i in reversed(indexes)}
-        if len(outputs) > 1:
-            first = sorted(outputs.values())
-            found.append(
-                Contradiction(
-                    examples[first[0]].input,
-                    [examples[i].output for i in first],
-                    [examples[i].where for i in indexes],
-                )
-            )
-    return found
+def _are_labels(counts: Counter[str], rows: int, output_schema: Mapping[str, Any]) -> bool:
+    """Whether outputs are chosen from a few, as the schema says or as their repetition shows."""
+    if isinstance(output_schema.get("enum"), list) or output_schema.get("type") == "boolean":
+        return True
+    return len(counts) <= MAX_LABELS and (len(counts) == 1 or 3 * len(counts) <= rows)
 
 
-def _warnings(
-    examples: Sequence[Example], labels: Counter[str], contradictions: Sequence[Contradiction]
-) -> list[Fault]:
-    warnings = [
-        Fault(
-            f"contradicting outputs for one input: {', '.join(map(jsonl.dumps, c.outputs))}",
-            ", ".join(c.where[:5]),
-        )
-        for c in contradictions[:20]
-    ]
+def _contradicting(contradictions: Sequence[Contradiction]) -> Iterator[Fault]:
+    for c in contradictions[:20]:
+        given = ", ".join(f"{jsonl.dumps(o)} ({w})" for o, w in zip(c.outputs[:5], c.where, strict=False))
+        text = label_name(c.input)
+        shown = text if len(text) <= 60 else text[:60] + "…"
+        yield Fault(f"contradicting outputs for one input: {given}: {shown}")
     if len(contradictions) > 20:
-        warnings.append(Fault(f"… and {len(contradictions) - 20} more inputs with contradicting outputs"))
+        yield Fault(f"… and {len(contradictions) - 20:,} more inputs with contradicting outputs")
+
+
+def _lacking(labels: Counter[str], output_schema: Mapping[str, Any]) -> Iterator[Fault]:
     if len(labels) == 1:
-        warnings.append(Fault(f"every example has the output {next(iter(labels))!r}"))
-    # Many distinct outputs are not labels; rare ones are then nothing to warn of.
-    elif len(labels) <= max(2, len(examples) // 4):
-        rare = sorted(f"{label} ({n})" for label, n in labels.items() if n < FEW_PER_LABEL)
-        if rare:
-            shown = ", ".join(rare[:10]) + (" …" if len(rare) > 10 else "")
-            warnings.append(Fault(f"labels with fewer than {FEW_PER_LABEL} examples: {shown}"))
-    return warnings
+        yield Fault(f"one class only: every example has the output {next(iter(labels))!r}")
+    members = output_schema.get("enum")
+    if isinstance(members, list) and (absent := [m for m in map(label_name, members) if m not in labels]):
+        yield Fault(f"labels without an example: {_shown(absent)}")
+    rare = sorted(f"{label} ({count})" for label, count in labels.items() if count < FEW_PER_LABEL)
+    if rare:
+        yield Fault(f"labels with fewer than {FEW_PER_LABEL} examples: {_shown(rare)}")
+
+
+def _shown(names: list[str]) -> str:
+    return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
 
 
 # --- kept with the task -----------------------------------------------------------------------------------------
@@ -166,19 +222,26 @@ def save(layout: Layout, loaded: Loaded, examples: ExampleSet) -> None:
     """Keep the specification's text and the accepted examples with the task. The caller holds its lock."""
     task = make_dir(layout.task(loaded.spec.task_id))
     layout.sweep(task)
-    rows = [
-        jsonl.compact({"input": e.input, "output": e.output} | ({"where": e.where} if e.where else {})) + b"\n"
-        for e in examples.examples
-    ]
-    replace_file(layout.examples(loaded.spec.task_id), b"".join(rows))
+    text = io.BytesIO()
+    for example in examples.examples:
+        row = {"input": example.input, "output": example.output}
+        text.write(jsonl.compact(row | ({"where": example.where} if example.where else {})) + b"\n")
+    replace_file(layout.examples(loaded.spec.task_id), text.getvalue())
     replace_file(layout.spec(loaded.spec.task_id), loaded.text.encode("utf-8"))
 
 
 def load_saved(layout: Layout, task_id: str) -> list[Example]:
-    """The examples kept with a task, none where there are none. Raises InputError for a damaged file."""
+    """The examples kept with a task, none where there are none. Raises StorageError for a damaged file."""
+    path = layout.examples(task_id)
+    examples = []
     try:
-        with layout.examples(task_id).open("rb") as file:
-            rows = [jsonl.loads(line.raw, f"examples.jsonl:{line.number}") for line in jsonl.lines(file)]
+        with path.open("rb") as file:
+            for line in jsonl.lines(file):
+                row = jsonl.loads(line.raw, str(line.number))
+                examples.append(Example(row["input"], row["output"], row.get("where", "")))
     except FileNotFoundError:
         return []
-    return [Example(row["input"], row["output"], row.get("where", "")) for row in rows]
+    except (InputError, KeyError, TypeError, AttributeError) as exc:
+        hint = "loopai generate writes it anew"
+        raise StorageError(f"is damaged: {exc}", where=str(path), hint=hint) from None
+    return examples

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from loopai_runtime import jsonl
-from loopai_runtime.errors import NotFound, SpecError
+from loopai_runtime.errors import SpecError
 from loopai_runtime.layout import Layout
 from loopai_runtime.synthesis import examples, specfile
 from loopai_runtime.synthesis.examples import Example, describe, load_examples, load_saved, load_unlabelled, save
@@ -55,7 +55,7 @@ def test_faults_of_all_files_are_reported_together(tmp_path: Path) -> None:
 def test_no_examples_and_missing_files_are_errors(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="no examples"):
         load_examples(spec(tmp_path))
-    with pytest.raises(NotFound):
+    with pytest.raises(SpecError, match=r"s\.yaml:1: \$\.examples_from\[0\]\.file: no\.csv: no such file"):
         load_examples(spec(tmp_path, examples_from=[{"file": "no.csv"}]))
 
 
@@ -67,10 +67,13 @@ def test_unlabelled_inputs_are_streamed(tmp_path: Path) -> None:
     ]
 
 
-def test_duplicates_are_counted_and_stay(tmp_path: Path) -> None:
-    found = describe(rows(("hi", "a"), ("hi", "a"), ("yo", "b")))
-    assert (len(found.examples), found.duplicates) == (3, 1)
-    assert found.groups[0] == found.groups[1] != found.groups[2]
+def test_duplicates_are_merged_and_counted() -> None:
+    found = describe(rows(("hi", "a"), ("yo", "b"), ("hi", "a"), ("hi", "a")))
+    assert [(e.input["text"], e.output, e.where) for e in found.examples] == [
+        ("hi", "a", "f:1"),
+        ("yo", "b", "f:2"),
+    ]
+    assert (found.duplicates, found.near_duplicates) == (2, 0)
 
 
 def test_contradictions_are_listed_with_their_places() -> None:

@@ -105,7 +105,7 @@ def test_a_byte_order_mark_is_not_part_of_the_first_column(tmp_path: Path) -> No
 def test_latin_1_is_named_and_accepted_when_said(tmp_path: Path) -> None:
     content = "text,output\nfine,ham\ngrüße,ham\n".encode("latin-1")
     _, faults = read(tmp_path / "a.csv", content)
-    assert faults == ["a.csv:3: not UTF-8 (byte 0xfc); if it is Latin-1, say `encoding: latin-1`"]
+    assert faults == ["a.csv:3: not UTF-8 (byte 0xfc); if the file is Latin-1, set `encoding: latin-1`"]
     rows, faults = read(tmp_path / "a.csv", content, RowReader(TEXT, LABEL, encoding="latin-1"))
     assert (rows[1], faults) == (({"text": "grüße"}, "ham"), [])
 
@@ -114,10 +114,7 @@ def test_latin_1_is_named_and_accepted_when_said(tmp_path: Path) -> None:
     ("name", "content", "said"),
     [
         ("a.csv", "body,label\nx,ham\n", "no column 'output'; there are 'body', 'label'"),
-        ("a.csv", "", "the file is empty"),
         ("a.csv", "text,text,output\n", "named twice"),
-        ("a.json", '{"input": 1}', "array of rows"),
-        ("a.json", "[", "not JSON"),
         ("a.txt", "", "is not CSV, JSONL or JSON"),
     ],
 )
@@ -143,6 +140,27 @@ def test_a_row_that_does_not_fit_is_named(tmp_path: Path, name: str, content: st
     _, faults = read(tmp_path / name, content)
     assert len(faults) == 1
     assert said in faults[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.csv", b"", "a.csv: the file is empty; its first line names the columns"),
+        ("a.csv", b'text,output\nx,ham\n"y,ham\n', "a.csv:3: not valid CSV: a quote is opened and never closed"),
+        ("a.csv", "text,output\nx,ham\n".encode("utf-16"), "a.csv:1: UTF-16, which is not supported"),
+        ("a.json", b"", "a.json: the file is empty"),
+        ("a.json", b'{"input": 1}', "a.json: a JSON file of examples is an array of rows"),
+        ("a.json", b"[", "a.json: not JSON: the array is never closed"),
+        ("a.json", b'[1,\n"a]', "a.json:2: $[1]: not JSON: Unterminated string"),
+        ("a.json", b"[1, ]", "a.json:1: $[1]: not JSON"),
+        ("a.json", b"[]\n[]", "a.json:2: not JSON: there is more after the array"),
+    ],
+)
+def test_what_ends_the_reading_is_a_fault_like_others(
+    tmp_path: Path, name: str, content: bytes, said: str
+) -> None:
+    _, faults = read(tmp_path / name, content)
+    assert faults[-1].startswith(said)
 
 
 def test_many_faults_are_counted_not_listed(tmp_path: Path) -> None:
