@@ -96,7 +96,9 @@ def check(files: Mapping[str, bytes], where: str | None = None) -> Bundle:
     for name in templates.NAMES:
         if all(rendered.get(name) != files[name] for rendered in known):
             raise TamperedArtifact(
-                f"{name} (SHA-256 {sha256(files[name])}) equals no template", where=where, hint=_HINT
+                f"{name} (SHA-256 {sha256(files[name])}) equals no template that this release knows",
+                where=where,
+                hint=_HINT,
             )
     if SIGNATURE in files:
         _check_json(SIGNATURE, files[SIGNATURE], where)

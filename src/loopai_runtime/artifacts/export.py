@@ -1,4 +1,4 @@
-"""An artifact outside the data directory: one ZIP, a folder to build an image from, the same with Kubernetes objects."""
+"""An artifact outside the data directory: a ZIP, a folder to build an image from, that with Kubernetes objects."""
 
 from __future__ import annotations
 

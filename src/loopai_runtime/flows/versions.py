@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from loopai_runtime import jsonl
 from loopai_runtime.artifacts import archive, references
-from loopai_runtime.artifacts.store import ArtifactStore
+from loopai_runtime.artifacts.bundle import PROGRAM, SIGNATURE
 from loopai_runtime.errors import LoopaiError, NotFound, PolicyRefused, TamperedArtifact, UsageError
 from loopai_runtime.flows.execute import Executor, Request
 from loopai_runtime.flows.measure import open_pool
@@ -16,11 +18,10 @@ from loopai_runtime.models import VersionStatus
 from loopai_runtime.sandbox import SyncPool
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from pathlib import Path
+    from collections.abc import Callable
 
     from loopai_runtime.artifacts.bundle import Bundle
-    from loopai_runtime.artifacts.store import Listed, Stored
+    from loopai_runtime.artifacts.store import ArtifactStore, Listed, Stored
     from loopai_runtime.config import Config
     from loopai_runtime.flows.execute import Result
     from loopai_runtime.layout import Layout
@@ -168,10 +169,8 @@ def verify(store: ArtifactStore, target: str, config: Config) -> list[Verdict]:
 
     Raises UsageError, NotFound, StorageError.
     """
-    from pathlib import Path
-
     if "/" in target or "." in target:  # no reference has either
-        return [_verdict(target, lambda: archive.read(Path(target)), config)]
+        return [_verdict(target, partial(archive.read, Path(target)), config)]
     if "@" in target:
         task_id, version = store.resolve(target)
         numbers = [version]
@@ -180,10 +179,11 @@ def verify(store: ArtifactStore, target: str, config: Config) -> list[Verdict]:
         numbers = sorted(store.state(task_id).versions)
         if not numbers:
             raise NotFound(f"{task_id} has no version yet", hint="loopai generate SPEC makes one")
-    return [
-        _verdict(f"{task_id}@v{number}", lambda n=number: store.read(f"{task_id}@{n}").bundle, config)  # type: ignore[misc]
-        for number in numbers
-    ]
+    return [_verdict(ref, partial(_stored, store, ref), config) for ref in (f"{task_id}@v{n}" for n in numbers)]
+
+
+def _stored(store: ArtifactStore, reference: str) -> Bundle:
+    return store.read(reference).bundle
 
 
 def _verdict(name: str, read: Callable[[], Bundle], config: Config) -> Verdict:
@@ -191,11 +191,11 @@ def _verdict(name: str, read: Callable[[], Bundle], config: Config) -> Verdict:
         bundle = read()
     except TamperedArtifact as exc:
         return Verdict(name, None, str(exc))
-    signed = archive.bundle.SIGNATURE in bundle.files
+    signed = SIGNATURE in bundle.files
     try:
         check_policy(bundle, config)
     except PolicyRefused as exc:
-        return Verdict(name, bundle.digest, f"{archive.bundle.PROGRAM} is {exc}", signed)
+        return Verdict(name, bundle.digest, f"{PROGRAM} is {exc}", signed)
     return Verdict(name, bundle.digest, None, signed)
 
 
@@ -264,7 +264,7 @@ def diff(
     answers: list[list[Result]] = []
     with open_pool(config) as pool:
         for version in (old, new):
-            executor = Executor(pool, version.artifact, version.code, deployment_id="diff")
+            executor = Executor(pool, version)
             results = []
             for result in executor.run_all(Request(row["input"]) for row in rows):
                 results.append(result)
@@ -283,7 +283,8 @@ def pair(store: ArtifactStore, first: str, second: str | None) -> tuple[str, str
     """References to the old and the new version that are meant.
 
     `TASK@1 TASK@2` (or `TASK@1 2`) says both; `TASK@2` is compared with the active version; `TASK` means the
-    active against the newest where that is newer, else the previous against the active one. Raises UsageError, NotFound.
+    active against the newest where that is newer, else the previous against the active one.
+    Raises UsageError, NotFound.
     """
     ref = references.parse(first)
     if second is not None:
@@ -326,7 +327,7 @@ def _answer(result: Result) -> list[Any]:
 
 
 def _code(old: Stored, new: Stored) -> list[str]:
-    sides: list[Sequence[str]] = [stored.code.splitlines(keepends=True) for stored in (old, new)]
+    sides = [stored.code.splitlines(keepends=True) for stored in (old, new)]
     names = [f"{stored.artifact.task_id}@v{stored.artifact.version}/program.py" for stored in (old, new)]
-    lines = difflib.unified_diff(sides[0], sides[1], *names)
+    lines = difflib.unified_diff(*sides, fromfile=names[0], tofile=names[1])
     return [line if line.endswith("\n") else f"{line}\n" for line in lines]
