@@ -327,7 +327,7 @@ def _answer(result: Result) -> list[Any]:
 
 
 def _code(old: Stored, new: Stored) -> list[str]:
-    sides = [stored.code.splitlines(keepends=True) for stored in (old, new)]
+    before, after = (stored.code.splitlines(keepends=True) for stored in (old, new))
     names = [f"{stored.artifact.task_id}@v{stored.artifact.version}/program.py" for stored in (old, new)]
-    lines = difflib.unified_diff(*sides, fromfile=names[0], tofile=names[1])
+    lines = difflib.unified_diff(before, after, fromfile=names[0], tofile=names[1])
     return [line if line.endswith("\n") else f"{line}\n" for line in lines]
