@@ -21,7 +21,7 @@ class Linear:
 
     name: str = "linear"
     kind: str = "ml"
-    most: int = 800
+    most: int = 1000
     letters: bool = True
 
     def refuses(self, problem: Problem) -> str | None:
