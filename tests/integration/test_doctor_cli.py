@@ -226,6 +226,12 @@ def test_the_sandbox_is_tried_by_running_a_program(made: Loopai) -> None:
     assert found["found"].startswith("a program ran in ")
 
 
+def test_what_the_kernel_offers_is_told(made: Loopai) -> None:
+    found = {name: check for name, check in checks(doctor(made)).items() if name.startswith("kernel ")}
+    assert set(found) == {"kernel seccomp", "kernel landlock", "kernel no_new_privs"}
+    assert all(check["status"] == "ok" or check["advice"] for check in found.values())
+
+
 def test_a_missing_config_file_is_a_failure_of_the_configuration(made: Loopai, tmp_path: Path) -> None:
     done = doctor(made, "--config", tmp_path / "none.yaml")
     assert done.code == 1

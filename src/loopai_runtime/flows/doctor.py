@@ -58,7 +58,8 @@ def examine(
         _python(),
         *configuration,
         *_data_directory(layout.root),
-        *_sandbox(config or Config()),
+        _sandbox(config or Config()),
+        *_kernel(),
         *map(_extra, EXTRAS),
         *_keys(config, environ),
         clock(_newest(layout), time.time()),
@@ -67,19 +68,28 @@ def examine(
     ]
 
 
-def _sandbox(config: Config) -> list[Check]:
+def _sandbox(config: Config) -> Check:
     """Whether a program really runs in the sandbox on this machine, found by running one."""
     from loopai_runtime.sandbox import run_program
 
     try:
         outcome = run_program("def run(input_data):\n    return input_data\n", 1, require=config.sandbox.require)
     except LoopaiError as exc:
-        return [Check("sandbox", FAIL, str(exc), exc.hint or "")]
+        return Check("sandbox", FAIL, str(exc), exc.hint or "")
     if outcome.status != "success":
-        return [Check("sandbox", FAIL, outcome.error.message if outcome.error else outcome.status)]
-    return [
-        Check("sandbox", OK, f"a program ran in {outcome.wall_ms:.2f} ms behind the language policy and limits")
-    ]
+        return Check("sandbox", FAIL, outcome.error.message if outcome.error else outcome.status)
+    return Check("sandbox", OK, f"a program ran in {outcome.wall_ms:.2f} ms behind the language policy and limits")
+
+
+def _kernel() -> Iterator[Check]:
+    from loopai_runtime.sandbox.features import features
+
+    for feature in features():
+        label = f"kernel {feature.name}"
+        if feature.found:
+            yield Check(label, OK, feature.found)
+        else:
+            yield Check(label, WARN, "not offered", feature.why)
 
 
 def _python() -> Check:
