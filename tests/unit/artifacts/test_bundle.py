@@ -218,3 +218,21 @@ def _relist(files: dict[str, bytes]) -> None:
         name: bundle.sha256(content) for name, content in files.items() if name != "metadata.json"
     }
     files["metadata.json"] = json.dumps(metadata).encode()
+
+
+# What is written into artifacts by a release has to be known to all later ones. Until 0.1.0 is out these may change;
+# afterwards a change goes into a new set (`templates/v2`) that is put in front of `templates.SETS`.
+KNOWN = {
+    "v1": "dec32a45d560e99e04c080eb78516287df971fe381d20ad840073bc546ec642c",
+}
+
+
+def test_a_set_of_templates_that_was_released_never_changes() -> None:
+    from importlib import resources
+
+    folder = resources.files("loopai_runtime.artifacts") / "templates"
+    found = {}
+    for which in templates.SETS:
+        texts = {name: (folder / which / name).read_text("utf-8") for name in templates.NAMES}
+        found[which] = bundle.sha256(json.dumps(texts, sort_keys=True).encode())
+    assert found == KNOWN

@@ -10,7 +10,7 @@ an input that the schema refuses, 5 no such file, 7 a line of a batch failed, 13
 This is no sandbox: the program runs inside this process, with no limit on time or memory.
 """
 
-# ruff: noqa: PTH118, PTH119, PTH120, PTH123
+# ruff: noqa: PTH106, PTH107, PTH118, PTH119, PTH120, PTH123
 from __future__ import annotations
 
 import argparse
@@ -25,6 +25,15 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import IO, Any
+
+# The folder stays as it was verified. Python has compiled this file into it before the first line here ran.
+sys.dont_write_bytecode = True
+if __spec__ is not None and __spec__.cached:
+    try:
+        os.remove(__spec__.cached)
+        os.rmdir(os.path.dirname(__spec__.cached))
+    except OSError:  # a read-only folder, or it holds more than that
+        pass
 
 MAX_LINE = 64 * 1024 * 1024
 MAX_BODY = 1024 * 1024
@@ -42,6 +51,18 @@ TYPES = {
     "integer": lambda v: (
         (isinstance(v, int) and not isinstance(v, bool)) or (isinstance(v, float) and v.is_integer())
     ),
+}
+
+# keyword -> the type it speaks of, what must hold, what to say if it does not
+LIMITS = {
+    "minLength": ("string", lambda v, n: len(v) >= n, "is shorter than {} characters"),
+    "maxLength": ("string", lambda v, n: len(v) <= n, "is longer than {} characters"),
+    "minItems": ("array", lambda v, n: len(v) >= n, "has less than {} items"),
+    "maxItems": ("array", lambda v, n: len(v) <= n, "has more than {} items"),
+    "minimum": ("number", lambda v, n: v >= n, "is less than the minimum of {}"),
+    "maximum": ("number", lambda v, n: v <= n, "is greater than the maximum of {}"),
+    "exclusiveMinimum": ("number", lambda v, n: v > n, "is not greater than {}"),
+    "exclusiveMaximum": ("number", lambda v, n: v < n, "is not less than {}"),
 }
 
 
@@ -127,8 +148,8 @@ def same(a: Any, b: Any) -> bool:
 def fault(schema: Any, value: Any, path: str = "$") -> tuple[str, str] | None:
     """The first thing wrong with a value as (JSON path, message), or None.
 
-    Looks at type, enum, const, required, properties, additionalProperties and items; other keywords of JSON
-    Schema are checked by loopai-runtime alone.
+    Looks at type, enum, const, required, properties, additionalProperties, items and the plain limits; other
+    keywords of JSON Schema, such as pattern and $ref, are checked by loopai-runtime alone.
     """
     if not isinstance(schema, dict):
         return (path, "not allowed") if schema is False else None
@@ -140,6 +161,9 @@ def fault(schema: Any, value: Any, path: str = "$") -> tuple[str, str] | None:
         return path, f"{shown(value)} is not one of {shown(schema['enum'])}"
     if "const" in schema and not same(value, schema["const"]):
         return path, f"{shown(schema['const'])} was expected"
+    for keyword, (kind, holds, message) in LIMITS.items():
+        if keyword in schema and TYPES[kind](value) and not holds(value, schema[keyword]):
+            return path, f"{shown(value)} {message.format(schema[keyword])}"
     if isinstance(value, dict):
         return object_fault(schema, value, path)
     if isinstance(value, list) and "prefixItems" not in schema:
@@ -169,7 +193,6 @@ class Task:
     """The program and what metadata.json says about it."""
 
     def __init__(self) -> None:
-        sys.dont_write_bytecode = True  # the folder stays as it was verified
         try:
             import program
         except Exception as exc:
@@ -341,6 +364,7 @@ def serve(task: Task, host: str, port: int) -> int:
             """Say nothing: inputs are nobody's business."""
 
     class Server(ThreadingHTTPServer):
+        request_queue_size = 128
         address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
 
     try:
