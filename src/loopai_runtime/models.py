@@ -170,22 +170,22 @@ class TaskSpecification(Record):
     """What `spec.yaml` says."""
 
     name: Slug = Field(description="the task's id: lower-case letters, digits, hyphens")
-    description: str = Field(min_length=1)
-    input_schema: dict[str, Any] = Field(alias="input_schema")
-    output_schema: dict[str, Any]
-    examples: list[InlineExample] = []
-    examples_from: list[ExampleSource] = []
-    unlabelled_from: list[UnlabelledSource] = []
-    accuracy_target: float = Field(0.9, gt=0, le=1)
-    latency_target_ms: float = Field(10, gt=0)
-    timeout_ms: int = Field(1000, gt=0, le=600_000)
-    sampling_rate: float = Field(0.05, ge=0, le=1)
-    abstain: AbstainPolicy | None = None
-    oracle: OracleConfig | None = None
-    generate: GenerateOptions = GenerateOptions()
+    description: str = Field(min_length=1, description="the task, as you would explain it to a new colleague")
+    input_schema: dict[str, Any] = Field(description="JSON Schema of every input")
+    output_schema: dict[str, Any] = Field(description="JSON Schema of every output; an enum of labels to classify")
+    examples: list[InlineExample] = Field([], description="right answers, written here")
+    examples_from: list[ExampleSource] = Field([], description="right answers in CSV, JSONL or JSON files")
+    unlabelled_from: list[UnlabelledSource] = Field([], description="files of inputs without answers")
+    accuracy_target: float = Field(0.9, gt=0, le=1, description="share of right answers on unseen inputs")
+    latency_target_ms: float = Field(10, gt=0, description="slowest acceptable call, 99th percentile")
+    timeout_ms: int = Field(1000, gt=0, le=600_000, description="a call that takes longer is stopped")
+    sampling_rate: float = Field(0.05, ge=0, le=1, description="share of executions that the oracle checks")
+    abstain: AbstainPolicy | None = Field(None, description="when to say nothing rather than guess; null: never")
+    oracle: OracleConfig | None = Field(None, description="who knows the right answer")
+    generate: GenerateOptions = Field(GenerateOptions(), description="how the program is written")
     id: str | None = Field(None, description="a UUID; given by the platform")
-    created_at: str | None = None
-    updated_at: str | None = None
+    created_at: str | None = Field(None, description="given by the platform")
+    updated_at: str | None = Field(None, description="given by the platform")
 
     @model_validator(mode="before")
     @classmethod

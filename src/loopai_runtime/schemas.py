@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import re
 from typing import Any
 
 from loopai_runtime.errors import Fault
 from loopai_runtime.yamldoc import child
 
 MAX_FAULTS = 20
+
+_DRAFTS = ("draft/2020-12/schema", "draft/2019-09/schema", "draft-07/schema", "draft-06/schema", "draft-04/schema")
 
 
 class SchemaFault(ValueError):
@@ -29,6 +33,7 @@ class Schema:
         import jsonschema_rs as rs
 
         self.schema = schema
+        _require_known_draft(schema)
         try:
             rs.meta.validate(schema)
             # The linear-time engine: a pattern in a schema must not become a way to stop the server.
@@ -56,6 +61,14 @@ class Schema:
         return found
 
 
+def _require_known_draft(schema: dict[str, Any]) -> None:
+    """The library would look an unknown `$schema` up in the network."""
+    named = schema.get("$schema", "https://json-schema.org/draft/2020-12/schema")
+    text = named.removesuffix("#").partition("://json-schema.org/")[2] if isinstance(named, str) else ""
+    if text not in _DRAFTS:
+        raise SchemaFault(f"{named!r} is no known draft of JSON Schema; leave it out for 2020-12", "$.$schema")
+
+
 def _path(parts: list[str | int]) -> str:
     path = "$"
     for part in parts:
@@ -65,4 +78,29 @@ def _path(parts: list[str | int]) -> str:
 
 def _message(error: Any) -> str:
     text = str(error.message)
-    return text if len(text) <= 300 else text[:180] + " … " + text[-100:]
+    shown = text if len(text) <= 300 else text[:180] + " … " + text[-100:]
+    return shown + _advice(error)
+
+
+def _advice(error: Any) -> str:
+    """What was probably meant: a number or truth value for the text that looks the same, or the reverse."""
+    kind, value = error.kind, error.instance
+    if kind.name == "format" and kind.value == "regex":
+        return "; patterns have no look-around and no back-references, and are small"
+    if kind.name == "anyOf" and error.instance_path[-1:] == ["type"]:
+        return "; the types are string, number, integer, boolean, array, object and null"
+    if kind.name not in ("type", "enum") or isinstance(value, dict | list) or value is None:
+        return ""
+    if not isinstance(value, str):
+        written = json.dumps(value)
+        meant = "string" in kind.types if kind.name == "type" else written in kind.options
+        return f'; quote it: "{written}"' if meant else ""
+    if kind.name == "type":
+        meant = _is_number(value) and not {"integer", "number"}.isdisjoint(kind.types)
+    else:
+        meant = any(json.dumps(option) == value for option in kind.options if not isinstance(option, str))
+    return "; write it without quotes" if meant else ""
+
+
+def _is_number(text: str) -> bool:
+    return re.fullmatch(r"-?[0-9]+(\.[0-9]+)?", text) is not None

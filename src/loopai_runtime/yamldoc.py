@@ -78,37 +78,87 @@ def child(path: str, key: str | int) -> str:
 
 def read(path: Path, error: type[DocumentError] = DocumentError) -> Document:
     """Read and parse a YAML file. Raises `error` with the line of each fault; OSError is the caller's."""
-    raw = path.read_bytes()
+    with path.open("rb") as file:
+        return parse(text_of(file.read(MAX_BYTES + 1), str(path), error), str(path), error)
+
+
+def text_of(raw: bytes, file: str, error: type[DocumentError] = DocumentError) -> str:
+    """The bytes of a document as text, without a BOM. Raises `error` for one too large or not UTF-8."""
     if len(raw) > MAX_BYTES:
-        raise error([Fault(f"larger than {MAX_BYTES // 2**20} MiB", str(path))])
+        raise error([Fault(f"larger than {MAX_BYTES // 2**20} MiB", file)])
     try:
-        text = raw.decode("utf-8-sig")
+        return raw.decode("utf-8-sig")
     except UnicodeDecodeError as exc:
         line = raw.count(b"\n", 0, exc.start) + 1
-        raise error([Fault(f"not UTF-8 (byte {raw[exc.start]:#04x})", str(path), line)]) from None
-    return parse(text, str(path), error)
+        raise error([Fault(f"not UTF-8 (byte {raw[exc.start]:#04x})", file, line)]) from None
 
 
 def parse(text: str, file: str, error: type[DocumentError] = DocumentError) -> Document:
     """Parse YAML text. Raises `error` listing the faults."""
-    loader = None
+    stand_ins = _stand_ins(text)
     try:
-        loader = _CoreLoader(_PAIR.sub(_one_escape, text))
-        node = loader.get_single_node()
+        node = _compose(text.translate(stand_ins))
     except yaml.YAMLError as exc:
         raise error([_yaml_fault(exc, text, file)]) from None
     except RecursionError:
         raise error([Fault("nested too deeply", file)]) from None
-    finally:
-        if loader is not None:
-            loader.dispose()
     if node is None:
         return Document(None, file, {})
-    builder = _Builder(file, len(text))
+    builder = _Builder(file, len(text), {ord(instead): char for char, instead in stand_ins.items()})
     data = builder.build(node, "$", 0)
     if builder.faults:
         raise error(builder.faults)
     return Document(data, file, builder.lines)
+
+
+def _stand_ins(text: str) -> dict[int, str]:
+    """Unused characters for those that YAML 1.1 takes for line breaks and YAML 1.2 does not."""
+    found = [char for char in "\x85\u2028\u2029" if char in text]
+    if not found:
+        return {}
+    lowered = text.lower()  # an unused character is not escaped anywhere either
+    unused = (chr(code) for code in range(0xE000, 0xF900) if chr(code) not in text and f"{code:x}" not in lowered)
+    return {ord(char): instead for char, instead in zip(found, unused, strict=False)}
+
+
+def _compose(text: str) -> yaml.Node | None:
+    try:
+        return _node(text)
+    except yaml.YAMLError:
+        # Only where the text does not do as it is: in a plain scalar such escapes are text, not characters.
+        joined = _PAIR.sub(_one_escape, text)
+        if joined == text:
+            raise
+        return _node(joined)
+
+
+def _node(text: str) -> yaml.Node | None:
+    _check_depth(text)
+    loader = _CoreLoader(text)
+    try:
+        node: yaml.Node | None = loader.get_single_node()
+        return node
+    finally:
+        loader.dispose()
+
+
+class _TooDeep(yaml.YAMLError):
+    def __init__(self, event: yaml.Event) -> None:
+        super().__init__()
+        self.problem = f"nested deeper than {MAX_DEPTH}"
+        self.problem_mark = event.start_mark
+
+
+def _check_depth(text: str) -> None:
+    """PyYAML composes nodes by recursion in C, so that deep nesting would end the process; its events are flat."""
+    depth = 0
+    for event in yaml.parse(text, Loader=_CoreLoader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > MAX_DEPTH:
+                raise _TooDeep(event)
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
 
 
 # JSON writes a character beyond U+FFFF as two escapes, which PyYAML takes for halves of characters.
@@ -135,14 +185,17 @@ def _yaml_fault(exc: yaml.YAMLError, text: str, file: str) -> Fault:
     written = lines[line - 1] if line is not None and line <= len(lines) else ""
     if "\t" in written[: len(written) - len(written.lstrip())] or "'\\t'" in problem:
         problem = "a tab in the indentation; YAML indents with spaces"
+    elif "Unicode character escape" in problem:
+        problem = "an escape that is no character (a lone surrogate such as \\ud800 is half of one)"
     return Fault(f"not valid YAML: {problem}", file, line)
 
 
 class _Builder:
     """Turns composed nodes into plain values, noting lines and collecting faults."""
 
-    def __init__(self, file: str, size: int) -> None:
+    def __init__(self, file: str, size: int, stood_in: dict[int, int]) -> None:
         self.file = file
+        self._stood_in = stood_in  # what `_stand_ins` did, backwards
         self.lines: dict[str, int] = {}
         self.faults: list[Fault] = []
         self._left = size + MAX_EXPANDED_BY_ALIASES
@@ -172,7 +225,7 @@ class _Builder:
             if not isinstance(key_node, yaml.ScalarNode):
                 self._fault("a key must be a plain text", key_node, path)
                 continue
-            key = str(key_node.value)
+            key = self._text(key_node, path)
             where = child(path, key)
             if key in result:
                 self._fault("this key is given twice", key_node, where)
@@ -182,8 +235,20 @@ class _Builder:
                 break
         return result
 
+    def _text(self, node: yaml.ScalarNode, path: str) -> str:
+        text = str(node.value).translate(self._stood_in)
+        if text.isascii():
+            return text
+        try:
+            # PyYAML without its C parser lets halves of characters through; whole pairs are then joined here.
+            return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le")
+        except UnicodeDecodeError:
+            self._fault("a lone surrogate (half of a character)", node, path)
+            return ""
+
     def _scalar(self, node: yaml.ScalarNode, path: str) -> Any:
-        text, kind = str(node.value), str(node.tag).removeprefix("tag:yaml.org,2002:")
+        text = self._text(node, path)
+        kind = str(node.tag).removeprefix("tag:yaml.org,2002:")
         try:
             match kind:
                 case "str":
@@ -195,7 +260,8 @@ class _Builder:
                 case "int":
                     return int(text, 0) if text[:2] in ("0o", "0x") else int(text)
                 case "float":
-                    number = float(text)
+                    # Python writes .inf and .nan without the dot.
+                    number = float(re.sub(r"\.(?=[a-zA-Z])", "", text))
                     if math.isfinite(number):
                         return number
                     self._fault(f"{text} is not a JSON number", node, path)

@@ -13,6 +13,8 @@ from loopai_runtime.cli.options import Output
 if TYPE_CHECKING:
     from loopai_runtime.flows.check import Checked
 
+SHOWN = 30  # classes in the table
+
 
 def register(app: typer.Typer) -> None:
     app.command("init", rich_help_panel=options.AUTHOR)(init)
@@ -69,10 +71,21 @@ def _report(checked: Checked) -> None:
     found = checked.examples
     if found is None:
         return
-    out(f"{len(found.examples):,} examples; {len(found.label_counts) or 'many'} different outputs")
-    for label, count in sorted(found.label_counts.items(), key=lambda item: (-item[1], item[0]))[:30]:
+    counts = found.label_counts
+    out(
+        f"{len(found.examples):,} examples"
+        + (f" of {len(counts)} classes" if counts else ", outputs of many kinds")
+    )
+    most_first = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    for label, count in most_first[:SHOWN]:
         out(printable(f"  {count:>7,}  {label}"))
-    out(f"{found.duplicates:,} exact and {found.near_duplicates:,} near duplicates, kept on one side of a split")
+    if len(most_first) > SHOWN:
+        out(f"  {sum(count for _, count in most_first[SHOWN:]):>7,}  in {len(most_first) - SHOWN} smaller classes")
+    out(f"{found.duplicates:,} exact duplicates, merged")
+    out(f"{found.near_duplicates:,} near duplicates, kept on one side of every split")
+    out(f"{len(found.contradictions):,} inputs with contradicting outputs")
+    if checked.unlabelled:
+        out(f"{checked.unlabelled:,} inputs without answers")
     for warning in found.warnings:
         say(f"warning: {warning}")
     out("no faults")

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from loopai_runtime.errors import DocumentError, Fault, NotFound, StorageError, UsageError
-from loopai_runtime.layout import replace_file
+from loopai_runtime.errors import Fault, NotFound, SpecError, UsageError
+from loopai_runtime.layout import storage_errors, temporary_beside
 from loopai_runtime.synthesis import examples, specfile
 
 if TYPE_CHECKING:
@@ -24,8 +24,10 @@ class Checked:
 
     faults: list[Fault] = field(default_factory=list)
     examples: ExampleSet | None = None
+    unlabelled: int = 0
 
     def as_dict(self) -> dict[str, Any]:
+        """What `check -o json` prints."""
         found = self.examples
         return {
             "ok": not self.faults,
@@ -38,24 +40,31 @@ class Checked:
             "duplicates": found.duplicates if found else 0,
             "near_duplicates": found.near_duplicates if found else 0,
             "contradictions": [c.as_dict() for c in found.contradictions] if found else [],
+            "unlabelled": self.unlabelled,
         }
 
 
 def check(path: str) -> Checked:
-    """Read a specification and all of its examples. Raises NotFound where `path` itself is missing."""
-    try:
-        loaded = specfile.load(path)
-    except DocumentError as exc:
-        return Checked(exc.faults)
-    try:
-        found = examples.load_examples(loaded)
-        for _ in examples.load_unlabelled(loaded):
-            pass
-    except DocumentError as exc:
-        return Checked(exc.faults)
-    except (NotFound, StorageError) as exc:
-        return Checked([Fault(exc.message, exc.where)])
-    return Checked(examples=found)
+    """Read a specification and all of its files, and find every fault of all of them.
+
+    Raises NotFound where `path` itself is missing, StorageError where it cannot be read.
+    """
+    examined = specfile.examine(path)
+    faults = list(examined.faults)
+    sound = examined.sound
+    found, unlabelled = None, 0
+    # Without examples of its own, what is left of a faulty specification may only seem to have none.
+    if sound is not None and (not faults or sound.spec.examples_from):
+        try:
+            found = examples.load_examples(sound)
+        except SpecError as exc:
+            faults += exc.faults
+    if sound is not None:
+        try:
+            unlabelled = sum(1 for _ in examples.load_unlabelled(sound))
+        except SpecError as exc:
+            faults += exc.faults
+    return Checked(faults) if faults else Checked([], found, unlabelled)
 
 
 def templates() -> list[str]:
@@ -67,15 +76,30 @@ def templates() -> list[str]:
 def init(path: Path, template: str, *, force: bool = False) -> Path:
     """Write a packaged specification to `path`, and the schema that editors check it with beside it.
 
-    Raises UsageError for an unknown template or where `path` exists and `force` is not given, StorageError.
+    Raises UsageError for an unknown template or where `path` exists and `force` is not given, NotFound where its
+    folder does not exist, StorageError.
     """
     if template not in templates():
         raise UsageError(f"no template {template!r}", hint=f"there are: {', '.join(templates())}")
+    if path.is_dir():
+        raise UsageError("is a directory", where=str(path), hint=f"loopai init {path / 'spec.yaml'}")
     if path.exists() and not force:
         raise UsageError("there is a file already", where=str(path), hint="--force overwrites it")
     if not path.parent.is_dir():
-        raise NotFound("no such folder", where=str(path.parent))
+        raise NotFound("no such folder", where=str(path.parent), hint=f"mkdir -p {path.parent}")
     text = (files("loopai_runtime") / "templates" / f"{template}.yaml").read_bytes()
-    replace_file(path.parent / SCHEMA_FILE, (files("loopai_runtime") / "data" / SCHEMA_FILE).read_bytes())
-    replace_file(path, f"# yaml-language-server: $schema=./{SCHEMA_FILE}\n".encode() + text)
+    schema = (files("loopai_runtime") / "data" / SCHEMA_FILE).read_bytes()
+    _write(path.parent / SCHEMA_FILE, schema)
+    _write(path, f"# yaml-language-server: $schema=./{SCHEMA_FILE}\n".encode() + text)
     return path
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Replace a file of the user's own folder, whole or not at all; its mode is as the umask has it."""
+    temporary = temporary_beside(path)
+    with storage_errors(path):
+        try:
+            temporary.write_bytes(content)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)

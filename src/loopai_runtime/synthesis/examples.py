@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import io
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from loopai_runtime import jsonl
-from loopai_runtime.errors import DocumentError, Fault, InputError, NotFound, SpecError, StorageError
+from loopai_runtime.errors import Fault, InputError, NotFound, SpecError, StorageError
 from loopai_runtime.layout import make_dir, replace_file
 from loopai_runtime.models import ExampleSource
 from loopai_runtime.synthesis.near import near_groups
@@ -72,7 +73,7 @@ def load_examples(loaded: Loaded) -> ExampleSet:
     merged = _Merged()
     for index, item in enumerate(loaded.spec.examples):
         line = loaded.document.line(f"$.examples[{index}]")
-        merged.add(Example(item.input, item.output, f"{loaded.document.file}:{line}"))
+        merged.add(Example(item.input, item.output, f"{Path(loaded.document.file).name}:{line}"))
     faults: list[Fault] = []
     warnings: list[Fault] = []
     for index, source in enumerate(loaded.spec.examples_from):
@@ -80,10 +81,10 @@ def load_examples(loaded: Loaded) -> ExampleSet:
         try:
             for row in _rows(loaded, source, reader, f"$.examples_from[{index}].file"):
                 merged.add(Example(row.input, row.output, row.where))
-        except DocumentError as exc:
+        except SpecError as exc:
             faults += exc.faults
-        faults += reader.faults()
-        warnings += reader.warnings()
+        faults += _beside(loaded, reader.faults())
+        warnings += _beside(loaded, reader.warnings())
     if faults:
         raise SpecError(faults)
     if not merged.examples:
@@ -101,7 +102,7 @@ def load_unlabelled(loaded: Loaded) -> Iterator[Any]:
         for row in _rows(loaded, source, reader, f"$.unlabelled_from[{index}].file"):
             yield row.input
         if faults := reader.faults():
-            raise SpecError(faults)
+            raise SpecError(_beside(loaded, faults))
 
 
 def _reader(loaded: Loaded, source: ExampleSource | UnlabelledSource) -> RowReader:
@@ -117,6 +118,14 @@ def _rows(loaded: Loaded, source: ExampleSource | UnlabelledSource, reader: RowR
     except (NotFound, StorageError) as exc:
         line = loaded.document.line(path)
         raise SpecError([Fault(f"{source.file}: {exc.message}", loaded.document.file, line, path)]) from None
+    except SpecError as exc:
+        raise SpecError(_beside(loaded, exc.faults)) from None
+
+
+def _beside(loaded: Loaded, faults: Sequence[Fault]) -> list[Fault]:
+    """Faults of a file that the specification names, under the name by which it is found from here."""
+    folder = Path(loaded.document.file).parent
+    return [replace(fault, file=str(folder / fault.file)) for fault in faults if fault.file is not None]
 
 
 def describe(examples: Sequence[Example], output_schema: Mapping[str, Any] | None = None) -> ExampleSet:

@@ -80,6 +80,97 @@ def test_columns_are_mapped(tmp_path: Path) -> None:
     assert rows == [("hello", "ham")]
 
 
+def test_one_column_is_the_whole_input(tmp_path: Path) -> None:
+    number = Schema({"type": "integer"})
+    assert read(tmp_path / "a.csv", "n,output\n5,ham\n", RowReader(number, LABEL))[0] == [(5, "ham")]
+    assert read(tmp_path / "a.csv", "n,x,output\n5,y,ham\n", RowReader(number, LABEL, "n"))[0] == [(5, "ham")]
+    packed = 'order,output\n"{""title"": ""Cup""}",ham\n'
+    assert read(tmp_path / "a.csv", packed, RowReader(ORDER, LABEL, "order"))[0] == [({"title": "Cup"}, "ham")]
+    rows = '{"body": "hi", "output": "ham"}\n{"body": {"text": "ho"}, "output": "ham"}'
+    assert read(tmp_path / "a.jsonl", rows, RowReader(TEXT, LABEL, "body"))[0] == [
+        ({"text": "hi"}, "ham"),
+        ({"text": "ho"}, "ham"),
+    ]
+    with pytest.raises(SpecError, match="name the one column under `input`"):
+        read(tmp_path / "a.csv", "n,x,output\n5,y,ham\n", RowReader(number, LABEL))
+
+
+def test_an_optional_property_may_be_absent_from_a_row(tmp_path: Path) -> None:
+    mapping = {"title": "t", "price": "p"}
+    rows, faults = read(
+        tmp_path / "a.jsonl",
+        '{"t": "Cup", "output": "ham"}\n{"p": 3, "output": "ham"}',
+        RowReader(ORDER, LABEL, mapping),
+    )
+    assert rows == [({"title": "Cup"}, "ham")]
+    assert faults == ["a.jsonl:2: no key 't' in the row; it has 'p', 'output'"]
+
+
+def test_cells_are_coerced_through_references(tmp_path: Path) -> None:
+    schema = Schema(
+        {
+            "type": "object",
+            "properties": {"n": {"$ref": "#/$defs/n"}},
+            "$defs": {"n": {"type": ["integer", "null"]}},
+        }
+    )
+    rows, _ = read(tmp_path / "a.csv", "n,output\n7,ham\n,ham\n", RowReader(schema, LABEL))
+    assert rows == [({"n": 7}, "ham"), ({"n": None}, "ham")]
+
+
+def test_columns_that_the_schema_does_not_name_are_taken_in_with_a_warning(tmp_path: Path) -> None:
+    reader = RowReader(TEXT, LABEL)
+    rows, _ = read(tmp_path / "a.csv", "id,text,output\n1,x,ham\n", reader)
+    assert rows == [({"id": "1", "text": "x"}, "ham")]
+    assert [str(w) for w in reader.warnings()] == [
+        "a.csv:1: columns that input_schema does not name are taken in: 'id'"
+    ]
+
+
+def test_a_column_twice_matters_only_where_it_is_used(tmp_path: Path) -> None:
+    reader = RowReader(TEXT, LABEL, {"text": "text"})
+    assert read(tmp_path / "a.csv", "text,x,x,output\na,1,2,ham\n", reader)[0] == [({"text": "a"}, "ham")]
+
+
+@pytest.mark.parametrize(("mark", "word"), [(";", "semicolons"), ("\t", "tabs"), ("|", "bars")])
+def test_another_separator_is_named(tmp_path: Path, mark: str, word: str) -> None:
+    with pytest.raises(SpecError, match=f"separated by {word}"):
+        read(tmp_path / "a.csv", f"text{mark}output\na{mark}ham\n")
+
+
+def test_rows_of_an_array_are_named_by_line_and_path(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text('[{"input": {"text": "a"}, "output": "spam"},\n {"input": {"text": 1}, "output": "ham"}, 5]')
+    reader = RowReader(TEXT, LABEL)
+    assert [row.where for row in reader.read(path, "a.json")] == ["a.json:1: $[0]"]
+    assert [str(fault) for fault in reader.faults()] == [
+        'a.json:2: $[1].input.text: 1 is not of type "string"; quote it: "1"',
+        'a.json:2: $[2]: a row is an object such as {"input": …, "output": …}',
+    ]
+
+
+def test_only_regular_files_are_read(tmp_path: Path) -> None:
+    import os
+
+    (tmp_path / "d.csv").mkdir()
+    with pytest.raises(SpecError, match="is a directory"):
+        list(RowReader(TEXT, LABEL).read(tmp_path / "d.csv", "d.csv"))
+    with pytest.raises(SpecError, match="`encoding` is for CSV files"):
+        read(tmp_path / "a.jsonl", "", RowReader(TEXT, LABEL, encoding="latin-1"))
+    (tmp_path / "zero.csv").symlink_to(os.devnull)
+    with pytest.raises(SpecError, match="is not a regular file"):
+        list(RowReader(TEXT, LABEL).read(tmp_path / "zero.csv", "zero.csv"))
+
+
+def test_an_input_called_input_is_no_envelope(tmp_path: Path) -> None:
+    schema = Schema({"type": "object", "properties": {"input": {"type": "string"}}})
+    assert read(tmp_path / "a.jsonl", '{"input": "x"}', RowReader(schema, None))[0] == [({"input": "x"}, None)]
+
+
+def test_unlabelled_csv_rows_leave_an_output_column_out(tmp_path: Path) -> None:
+    assert read(tmp_path / "a.csv", "text,output\na,ham\n", RowReader(TEXT, None))[0] == [({"text": "a"}, None)]
+
+
 def test_unlabelled_rows_are_bare_inputs_or_envelopes(tmp_path: Path) -> None:
     rows, _ = read(tmp_path / "a.jsonl", '{"text": "a"}\n{"input": {"text": "b"}}', RowReader(TEXT, None))
     assert rows == [({"text": "a"}, None), ({"text": "b"}, None)]

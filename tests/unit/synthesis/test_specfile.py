@@ -66,13 +66,14 @@ def test_all_faults_are_reported_at_once_with_line_and_path() -> None:
         "s.yaml:1: $.name: name must be a slug: lower-case letters, digits and hyphens, at most 63, "
         "not starting with a hyphen",
         "s.yaml:3: $.input_schema.type: not a JSON Schema: "
-        "\"strin\" is not valid under any of the schemas listed in the 'anyOf' keyword",
+        "\"strin\" is not valid under any of the schemas listed in the 'anyOf' keyword; "
+        "the types are string, number, integer, boolean, array, object and null",
         "s.yaml:5: $.acuracy_target: unknown key 'acuracy_target'; did you mean 'accuracy_target'?",
         "s.yaml:7: $.examples[0].output: output is missing",
         "s.yaml:7: $.examples[0].outpt: unknown key 'outpt'; did you mean 'output'?",
-        "s.yaml:8: $.generate.strategy: strategy must be one of 'auto', 'rule', 'ml', 'hybrid', 'dsl', 'extract' or 'llm'",
+        "s.yaml:8: $.generate.strategy: strategy must be one of 'auto', 'rule', 'ml', 'hybrid', 'dsl', 'extract' or 'llm', not \"foo\"",
         "s.yaml:8: $.generate.seeed: unknown key 'seeed'; did you mean 'seed'?",
-        "s.yaml:9: $.accuracy_target: accuracy_target must be a valid number, not a text",
+        's.yaml:9: $.accuracy_target: accuracy_target must be a number, not "high"',
     ]
 
 
