@@ -141,7 +141,7 @@ def _batch(executor: Executor, file: str, on_error: OnError) -> int:
 def _loose(path: Path, text: str, wall: Wall, timeout_ms: int | None, settings: Settings) -> int:
     """Run a program file under the walls asked for; print the result object with its accounting."""
     from loopai_runtime.cli.inputs import argument
-    from loopai_runtime.cli.render import out
+    from loopai_runtime.cli.render import out, say
     from loopai_runtime.errors import NotFound
     from loopai_runtime.flows.measure import run_loose
     from loopai_runtime.jsonl import dumps
@@ -150,6 +150,7 @@ def _loose(path: Path, text: str, wall: Wall, timeout_ms: int | None, settings: 
         source = path.read_bytes().decode("utf-8", "surrogateescape")
     except (FileNotFoundError, IsADirectoryError):
         raise NotFound("no such file", where=str(path)) from None
+    say("warning: the operating-system cage is not in this version; only the language policy and limits stand")
     line, code = run_loose(source, argument(text), wall.value, timeout_ms, settings.config)
     out(dumps(line))
     return code

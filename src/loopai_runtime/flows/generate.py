@@ -243,11 +243,11 @@ def _store(
     layout: Layout,
 ) -> Generated:
     store = ArtifactStore(layout)
-    status = VersionStatus.VALIDATED if gate.met else VersionStatus.DRAFT
-    stored = store.add(artifact, synthesis.code, status)
     active = store.active_version(artifact.task_id)
     activated = gate.met and active is None
+    status = VersionStatus.VALIDATED if gate.met else VersionStatus.DRAFT
     if activated:
-        store.activate(artifact.task_id, stored.version, reason="the first version that met its targets")
-        status, active = VersionStatus.ACTIVE, stored.version
+        status = VersionStatus.ACTIVE  # in the write that lists it, so that no kill leaves it listed and idle
+    stored = store.add(artifact, synthesis.code, status)
+    active = stored.version if activated else active
     return Generated(stored, status, activated, active, gate, latency, synthesis, examples)

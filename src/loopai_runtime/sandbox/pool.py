@@ -6,7 +6,7 @@ import json
 from collections import deque
 from typing import TYPE_CHECKING, Any, Self
 
-from loopai_runtime.errors import Fault, NotFound, PolicyRefused
+from loopai_runtime.errors import ConfigError, Fault, NotFound, PolicyRefused
 from loopai_runtime.sandbox import protocol
 from loopai_runtime.sandbox.executor import Executor, Job, Turn
 from loopai_runtime.sandbox.nursery import Exit, Nursery
@@ -171,6 +171,16 @@ class _Compilation:
 
 
 def _walls(require: Require, wall: Wall) -> int:
+    """The bits of an order. Raises ConfigError for the cage alone: it is not built yet, so nothing would stand."""
+    if wall == "cage":
+        raise ConfigError(
+            [
+                Fault(
+                    "the operating-system cage is not in this version; a program under it alone would have no wall"
+                )
+            ],
+            hint="use the wall full or policy",
+        )
     bits = {"full": Walls.POLICY | Walls.CAGE, "policy": Walls.POLICY, "cage": Walls.CAGE}[wall]
     return bits | (Walls.LENIENT if require == "policy" else 0)
 
