@@ -185,6 +185,8 @@ def _yaml_fault(exc: yaml.YAMLError, text: str, file: str) -> Fault:
     written = lines[line - 1] if line is not None and line <= len(lines) else ""
     if "\t" in written[: len(written) - len(written.lstrip())] or "'\\t'" in problem:
         problem = "a tab in the indentation; YAML indents with spaces"
+    elif "nesting depth" in problem:  # libyaml's own limit, for text that is far beyond ours
+        problem = f"nested deeper than {MAX_DEPTH}"
     elif "Unicode character escape" in problem:
         problem = "an escape that is no character (a lone surrogate such as \\ud800 is half of one)"
     return Fault(f"not valid YAML: {problem}", file, line)

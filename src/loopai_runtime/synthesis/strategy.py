@@ -1,8 +1,9 @@
 """The contract that every way of writing a program plugs into: what it is asked, what it answers.
 
 A `Problem` is a task's schemas and examples. A `Strategy` says why it will not take one (`refuses`), or learns
-from some of its rows (`fit`); what it learned answers rows it has not seen (`predict`) and becomes source text
-(`emit`). Strategies know nothing of folds, selection or gates: `select` treats them all alike.
+from some of its rows (`fit`): one candidate program or several, as of several sizes. What it learned answers rows
+it has not seen (`predict`) and becomes source text (`emit`). Strategies know nothing of folds, selection or
+gates: `synthesize` treats them all alike.
 """
 
 from __future__ import annotations
@@ -104,11 +105,11 @@ class Fitted(Protocol):
 
 
 class Strategy(Protocol):
-    """One way of writing a program, with all of its settings: a candidate in the selection."""
+    """One way of learning programs."""
 
     @property
-    def name(self) -> str:
-        """How people know it, unique among the candidates: `linear, words and letters, small`."""
+    def names(self) -> Sequence[str]:
+        """How people know the candidates it makes, unique among all, smallest first: `linear, small`, `linear`."""
 
     @property
     def kind(self) -> str:
@@ -117,8 +118,11 @@ class Strategy(Protocol):
     def refuses(self, problem: Problem) -> str | None:
         """Why it cannot take this problem, in words for the user, or None."""
 
-    def fit(self, problem: Problem, rows: Rows, seed: int) -> Fitted:
-        """Learn from these rows alone; they have at least two distinct outputs. Deterministic in `seed`."""
+    def fit(self, problem: Problem, rows: Rows, seed: int) -> Sequence[Fitted]:
+        """Learn from these rows alone; they have at least two distinct outputs. Deterministic in `seed`.
+
+        One for each of `names`; a candidate that came out as the one before it is the same object again.
+        """
 
 
 class Progress(NamedTuple):

@@ -2,8 +2,9 @@
 
 Each feature has one weight a class, an integer from -44 to 44 with a scale for each class, and its squared
 rarity (idf), from which the length of the input is taken. A score is `bias + scale * sum of weights / length`.
-In the program a row of weights is a text of one character a weight, and in memory one integer with 24 bits a
-weight, so that adding a feature's weights for all classes is a single addition.
+In the program a row is a text of one character a weight, and in memory one integer with 24 bits a weight, so
+that adding a feature's weights for all classes is a single addition. A table of few features is written so
+that people can read and edit it instead.
 """
 
 from __future__ import annotations
@@ -11,54 +12,21 @@ from __future__ import annotations
 import inspect
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from loopai_runtime import jsonl
 from loopai_runtime.synthesis import features
 from loopai_runtime.synthesis.strategy import JSON, Calibration, Prediction, Problem, Rows
+from loopai_runtime.synthesis.vocabulary import EMITTED, Vocabulary
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 ORIGIN = 79  # the character code of a weight of 0; codes 35 to 123 are plain ASCII
 LARGEST = 44
 LANE = 24  # bits a weight: room for 2**24 / 123 features in one input
-LONGEST = 4  # characters of the longest letter feature
-
-
-def found(value: Any, letters: bool) -> list[str]:
-    """The distinct features of an input, in the order they come."""
-    items = leaves(value)
-    texts = [item for path, item in items if isinstance(item, str)]
-    names = facts(items, {}, ())
-    for path, item in items:
-        if isinstance(item, str):
-            prefix = f"{path}:" if len(texts) > 1 else ""
-            written = tokens(item)
-            names += [prefix + name for name in word_features(written)]
-            if letters:
-                for word in dict.fromkeys([token.lower() for token in written]):
-                    names += [prefix + name for name in letter_features(word, 4)]
-    return list(dict.fromkeys(names))
-
-
-tokens, word_features, letter_features = features.tokens, features.word_features, features.letter_features
-leaves, facts = features.leaves, features.facts
-_PARTS = (tokens, word_features, letter_features, leaves, facts, found)
-
-
-def features_of(problem: Problem, row: int, letters: bool) -> list[str]:
-    """`found` for one row, computed once a problem: it looks at the input alone."""
-    memo = problem.memo.setdefault(("features", letters), {})
-    if row not in memo:
-        memo[row] = found(problem.inputs[row], letters)
-    return memo[row]  # type: ignore[no-any-return]
-
-
-def is_letters(name: str) -> bool:
-    """Whether a feature is a run of letters and not a word; such say less each."""
-    tail = name.rpartition(":")[2] or name
-    return len(tail) > 1 and (tail[0] in "_~" or tail.endswith("_"))
+READABLE = 100  # features up to which a table is written for people
 
 
 @dataclass(frozen=True)
@@ -76,20 +44,27 @@ class Table:
     def features(self) -> int:
         return len(self.rows)
 
-    def scores(self, names: Sequence[str]) -> list[float]:
-        """The score of each label; the program computes the same, operation by operation."""
-        known = [self.rows[name] for name in names if name in self.rows]
-        length = math.sqrt(sum(row[-1] for row in known) or 1)
+    @cached_property
+    def packed(self) -> dict[str, int]:
+        """The rows as programs keep them in memory."""
+        return {name: _pack(_characters(row)) for name, row in self.rows.items()}
+
+    def scores(self, rows: Sequence[int]) -> list[float]:
+        """The score of each label, from packed rows; the program computes the same, operation by operation."""
+        total, size = sum(rows), len(self.labels)
+        length = math.sqrt((total >> LANE * size) - 35 * len(rows) or 1)
+        sums = [((total >> LANE * at) & 0xFFFFFF) - ORIGIN * len(rows) for at in range(size)]
         return [
-            bias + scale * sum(row[at] for row in known) / length
-            for at, (bias, scale) in enumerate(zip(self.biases, self.scales, strict=True))
+            bias + scale * part / length for bias, scale, part in zip(self.biases, self.scales, sums, strict=True)
         ]
 
     def predict(self, problem: Problem, rows: Rows) -> list[Prediction]:
-        return [self._answer(features_of(problem, row, self.letters)) for row in rows]
+        words = Vocabulary.of(problem, self.letters)
+        packed = [self.packed.get(name, 0) for name in words.names]
+        return [self._answer([packed[at] for at in words.rows[row] if packed[at]]) for row in rows]
 
-    def _answer(self, names: Sequence[str]) -> Prediction:
-        scores = self.scores(names)
+    def _answer(self, rows: Sequence[int]) -> Prediction:
+        scores = self.scores(rows)
         best = max(scores)
         second = sorted(scores)[-2]
         return Prediction(self.labels[scores.index(best)], best - second)
@@ -106,16 +81,16 @@ class Table:
             offset=calibration.offset,
             limit=features.MAX_CHARACTERS,
             token=ascii(features.TOKEN.pattern),
-            functions="\n\n".join(inspect.getsource(part) for part in _PARTS),
+            functions="\n\n".join(inspect.getsource(part) for part in EMITTED),
             letters=self.letters,
-            table=_encoded(self.rows),
+            table=_for_people(self) if len(self.rows) <= READABLE else _for_machines(self),
         )
 
 
 def quantise(
     labels: list[JSON],
     weights: Mapping[str, Sequence[float]],
-    rarity: dict[str, int],
+    rarity: Mapping[str, int],
     biases: Sequence[float],
     letters: bool,
     title: str,
@@ -143,21 +118,56 @@ def _comment(text: str) -> str:
     return plain[:200].replace("\\", "/").replace('"', "'")
 
 
-def _encoded(rows: dict[str, tuple[int, ...]]) -> str:
-    """The table as lines of string literals, several features a line."""
-    lines: list[str] = []
-    line = ""
-    for name, row in sorted(rows.items(), key=lambda item: (-max(map(abs, item[1][:-1])), item[0])):
-        line += (
-            name + "\t" + "".join(chr(ORIGIN + weight) for weight in row[:-1]) + chr(ORIGIN - 44 + row[-1]) + "\n"
-        )
-        if len(line) > 90:
-            lines.append("    " + repr(line))
-            line = ""
-    if line or not lines:
-        lines.append("    " + repr(line))
-    return "\n".join(lines)
+def _characters(row: tuple[int, ...]) -> str:
+    return "".join([chr(ORIGIN + weight) for weight in row[:-1]]) + chr(ORIGIN - 44 + row[-1])
 
+
+def _pack(characters: str) -> int:
+    return int.from_bytes("\0\0".join(characters).encode("ascii"), "little")
+
+
+def _strongest_first(rows: Mapping[str, tuple[int, ...]]) -> Iterable[tuple[str, tuple[int, ...]]]:
+    return sorted(rows.items(), key=lambda item: (-max(map(abs, item[1][:-1])), item[0]))
+
+
+def _for_people(table: Table) -> str:
+    lines = [f"    {name!r}: {row!r}," for name, row in _strongest_first(table.rows)]
+    return _READABLE.format(rows="\n".join(lines))
+
+
+def _for_machines(table: Table) -> str:
+    lines = [_escaped(_characters(row) + name) for name, row in _strongest_first(table.rows)]
+    return _DENSE.format(rows="\n".join(lines))
+
+
+def _escaped(text: str) -> str:
+    """Text as it stands between three quotes: itself where it prints."""
+    return "".join(c if c.isprintable() and c not in '"\\' else repr(c)[1:-1].replace('"', '\\"') for c in text)
+
+
+_READABLE = """\
+# A feature: how much it speaks for each label (-44 to 44, in the order of LABELS), then its rarity.
+WEIGHTS = {{
+{rows}
+}}
+# In memory a feature is one number with 24 bits a label: one addition adds its weights for all labels.
+TABLE = {{
+    name: sum([(number + (79 if at < len(LABELS) else 35)) << 24 * at for at, number in enumerate(row)])
+    for name, row in WEIGHTS.items()
+}}"""
+
+_DENSE = '''\
+# A line a feature, the strongest first: a character for each label (its code less 79 is the weight, from -44
+# to 44), one for the feature's rarity (its code less 35), the feature.
+ROWS = """
+{rows}
+"""
+# In memory a feature is one number with 24 bits a label: one addition adds its weights for all labels.
+WIDTH = len(LABELS) + 1
+TABLE = {{
+    row[WIDTH:]: int.from_bytes("\\0\\0".join(row[:WIDTH]).encode("ascii"), "little")
+    for row in ROWS[1:-1].split("\\n")
+}}'''
 
 _PROGRAM = '''"""{title}
 
@@ -179,17 +189,7 @@ MAX_CHARACTERS = {limit}
 TOKEN = re.compile({token})
 DIGIT = re.compile("[0-9]")
 
-# A feature, a tab, a character for each label (its code less 79 is the weight, from -44 to 44), and one for
-# the feature's rarity (its code less 35). The strongest features come first.
-ROWS = (
 {table}
-)
-# In memory a feature is one number with 24 bits a label: one addition adds its weights for all labels.
-TABLE = {{
-    row[: row.index("\\t")]: int.from_bytes("\\0\\0".join(row[row.index("\\t") + 1 :]).encode("ascii"), "little")
-    for row in ROWS.split("\\n")
-    if row
-}}
 
 
 {functions}

@@ -6,7 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from loopai_runtime.synthesis.table import Table, features_of, is_letters, quantise
+from loopai_runtime.synthesis.table import Table, quantise
+from loopai_runtime.synthesis.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from loopai_runtime.synthesis.strategy import Problem, Rows
@@ -23,24 +24,6 @@ def not_labels(problem: Problem) -> str | None:
     return None
 
 
-def rarities(problem: Problem, rows: Rows, letters: bool) -> dict[str, int]:
-    """The squared idf of each feature that occurs often enough, rounded to the integer that the program keeps."""
-    counts: dict[str, int] = {}
-    for row in rows:
-        for name in features_of(problem, row, letters):
-            counts[name] = counts.get(name, 0) + 1
-    least = 2 if len(rows) >= 200 else 1
-    usable = {name: n for name, n in counts.items() if n >= least and "\t" not in name and "\n" not in name}
-    return {
-        name: max(1, min(88, round(_idf(n, len(rows)) ** 2 * (0.25 if is_letters(name) else 1))))
-        for name, n in usable.items()
-    }
-
-
-def _idf(count: int, n: int) -> float:
-    return math.log((1 + n) / (1 + count)) + 1
-
-
 @dataclass(frozen=True)
 class NaiveBayes:
     """`most` bounds the features of the program; `letters` adds runs of letters to words."""
@@ -51,45 +34,59 @@ class NaiveBayes:
     letters: bool = True
     smoothing: float = 0.1
 
+    @property
+    def names(self) -> list[str]:
+        return [self.name]
+
     def refuses(self, problem: Problem) -> str | None:
         return not_labels(problem)
 
-    def fit(self, problem: Problem, rows: Rows, seed: int) -> Table:
-        rarity = rarities(problem, rows, self.letters)
+    def fit(self, problem: Problem, rows: Rows, seed: int) -> list[Table]:
+        words = Vocabulary.of(problem, self.letters)
+        rarity = words.rarities(rows)
+        root = {at: math.sqrt(value) for at, value in rarity.items()}
         labels = sorted({problem.codes[row] for row in rows})
         place = {code: at for at, code in enumerate(labels)}
-        sums: dict[str, list[float]] = {name: [0.0] * len(labels) for name in rarity}
+        sums: dict[int, dict[int, float]] = {at: {} for at in rarity}
         totals = [0.0] * len(labels)
         for row in rows:
-            at = place[problem.codes[row]]
-            names = [name for name in features_of(problem, row, self.letters) if name in rarity]
-            length = math.sqrt(sum(rarity[name] for name in names) or 1)
-            for name in names:
-                value = math.sqrt(rarity[name]) / length
-                sums[name][at] += value
-                totals[at] += value
-        weights = self._weights(sums, totals)
-        kept = sorted(weights, key=lambda name: (-_spread(weights[name]), name))[: self.most]
-        used = {name: [w * math.sqrt(rarity[name]) for w in weights[name]] for name in kept}
+            label = place[problem.codes[row]]
+            known = [at for at in words.rows[row] if at in rarity]
+            length = math.sqrt(sum([rarity[at] for at in known]) or 1)
+            for at in known:
+                own = sums[at]
+                own[label] = own.get(label, 0.0) + root[at] / length
+            totals[label] += sum([root[at] for at in known]) / length
+        drift, gains = self._weights(sums, totals)
+        strength = {at: max(drift[label] + gain for label, gain in own.items()) for at, own in gains.items()}
+        kept = sorted(gains, key=lambda at: (-strength[at], words.names[at]))[: self.most]
+        used = {words.names[at]: _centred(drift, gains[at], root[at]) for at in kept}
         outputs = [problem.labels[code] for code in labels]
         title = f"table of {len(used)} weighted words" + (" and runs of letters" if self.letters else "")
-        return quantise(outputs, used, rarity, [0.0] * len(labels), self.letters, title)
+        kept_rarity = {words.names[at]: rarity[at] for at in kept}
+        return [quantise(outputs, used, kept_rarity, [0.0] * len(labels), self.letters, title)]
 
-    def _weights(self, sums: dict[str, list[float]], totals: list[float]) -> dict[str, list[float]]:
-        """For each label, minus the log of how common the feature is among all the others."""
-        alpha, whole = self.smoothing, sum(totals)
-        rest = [whole - total + alpha * len(sums) for total in totals]
-        found = {}
-        for name, row in sums.items():
-            everywhere = sum(row) + alpha
-            logs = [-math.log((everywhere - own) / other) for own, other in zip(row, rest, strict=True)]
-            middle = sum(logs) / len(logs)
-            found[name] = [value - middle for value in logs]
-        return found
+    def _weights(
+        self, sums: dict[int, dict[int, float]], totals: list[float]
+    ) -> tuple[list[float], dict[int, dict[int, float]]]:
+        """A feature speaks for a label by minus the log of how common it is among all the other labels.
+
+        That is the sum of what only depends on the label, and of a gain for the few labels that have the feature.
+        """
+        whole, prior = sum(totals), self.smoothing * len(sums)
+        rest = [math.log(whole - total + prior) for total in totals]
+        middle = sum(rest) / len(rest)
+        gains = {}
+        for at, row in sums.items():
+            everywhere = sum(row.values()) + self.smoothing
+            gains[at] = {label: math.log(everywhere / (everywhere - own)) for label, own in row.items()}
+        return [value - middle for value in rest], gains
 
 
-def _spread(row: list[float]) -> float:
-    return max(row) - min(row)
+def _centred(drift: list[float], gains: dict[int, float], root: float) -> list[float]:
+    """A feature's weights for all labels, around 0."""
+    mean = sum(gains.values()) / len(drift)
+    return [(value + gains.get(label, 0.0) - mean) * root for label, value in enumerate(drift)]
 
 
 def candidates() -> list[NaiveBayes]:

@@ -1,4 +1,4 @@
-"""A linear support vector machine (Fan et al. 2008) by scikit-learn, kept as a table of integers."""
+"""A linear support vector machine over words and letters (Fan et al. 2008), cut to programs of several sizes."""
 
 from __future__ import annotations
 
@@ -8,67 +8,93 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from loopai_runtime.synthesis.learners.bayes import not_labels, rarities
-from loopai_runtime.synthesis.table import Table, features_of, quantise
+from loopai_runtime.synthesis.learners.bayes import not_labels
+from loopai_runtime.synthesis.table import Table, quantise
+from loopai_runtime.synthesis.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from loopai_runtime.synthesis.strategy import Problem, Rows
 
+SIZES = {"linear, small": 10_000, "linear": 44_000, "linear, large": 160_000, "linear, largest": 480_000}
+"""Bytes that the table of each program may take."""
+NAME_BYTES = 7  # of a feature's line, beside its weights
+
 
 @dataclass(frozen=True)
 class Linear:
-    """`most` bounds the features of the program, `most_many` where there are more than 40 labels."""
+    """Learns once from all features, then again from the strongest ones that fit each size."""
 
-    name: str = "linear"
     kind: str = "ml"
-    most: int = 1000
     letters: bool = True
+
+    @property
+    def names(self) -> list[str]:
+        return list(SIZES)
 
     def refuses(self, problem: Problem) -> str | None:
         if find_spec("sklearn") is None:
             return "needs scikit-learn: pip install 'loopai-runtime[train]'"
         return not_labels(problem)
 
-    def fit(self, problem: Problem, rows: Rows, seed: int) -> Table:
-        rarity = rarities(problem, rows, self.letters)
-        names = sorted(rarity)
-        labels = sorted({problem.codes[row] for row in rows})
-        model = self._train(problem, rows, rarity, names, seed)
-        if len(names) > self.most:
-            weights = _by_class(model.coef_)
-            size = abs(weights).max(axis=0)
-            kept = sorted(range(len(names)), key=lambda i: (-size[i], names[i]))[: self.most]
-            names = sorted(names[i] for i in kept)
-            model = self._train(problem, rows, {name: rarity[name] for name in names}, names, seed)
-        weights, biases = _by_class(model.coef_), _by_class(model.intercept_.reshape(-1, 1))
-        table = {name: [float(w) * math.sqrt(rarity[name]) for w in weights[:, i]] for i, name in enumerate(names)}
-        outputs = [problem.labels[code] for code in labels]
-        title = f"linear model of {len(table)} words and runs of letters"
-        return quantise(outputs, table, rarity, [float(b) for b in biases[:, 0]], self.letters, title)
+    def fit(self, problem: Problem, rows: Rows, seed: int) -> list[Table]:
+        learning = _Learning(problem, rows, Vocabulary.of(problem, self.letters), seed)
+        features = sorted(learning.rarity)
+        model = learning.train(features)
+        strength = abs(_by_class(model.coef_)).max(axis=0)
+        order = sorted(range(len(features)), key=lambda i: (-strength[i], learning.words.names[features[i]]))
+        tables: list[Table] = []
+        for size in SIZES.values():
+            most = size // (len(learning.labels) + 1 + NAME_BYTES)
+            if tables and tables[-1].features == len(features):
+                tables.append(tables[-1])
+            elif most >= len(features):
+                tables.append(learning.table(features, model))
+            else:
+                kept = sorted(features[i] for i in order[:most])
+                tables.append(learning.table(kept, learning.train(kept)))
+        return tables
 
-    def _train(self, problem: Problem, rows: Rows, rarity: dict[str, int], names: list[str], seed: int) -> Any:
+
+class _Learning:
+    """One set of rows to learn from."""
+
+    def __init__(self, problem: Problem, rows: Rows, words: Vocabulary, seed: int) -> None:
+        self.problem = problem
+        self.words = words
+        self.seed = seed
+        self.rarity = words.rarities(rows)
+        self.codes = [problem.codes[row] for row in rows]
+        self.labels = sorted(set(self.codes))
+        self.matrix = words.matrix[list(rows)]
+
+    def train(self, features: list[int]) -> Any:
+        """A model of these features; an input counts as a vector of length 1."""
         import numpy as np
-        from scipy.sparse import csr_matrix
+        from scipy.sparse import diags
         from sklearn.svm import LinearSVC
 
-        place = {name: i for i, name in enumerate(names)}
-        root = [math.sqrt(rarity[name]) for name in names]
-        columns: list[int] = []
-        values: list[float] = []
-        ends = [0]
-        for row in rows:
-            known = [place[name] for name in features_of(problem, row, self.letters) if name in place]
-            length = math.sqrt(sum(rarity[names[i]] for i in known) or 1)
-            columns += known
-            values += [root[i] / length for i in known]
-            ends.append(len(columns))
-        matrix = csr_matrix(
-            (np.array(values), np.array(columns, dtype=np.int32), np.array(ends)), (len(rows), len(names))
-        )
-        model = LinearSVC(C=0.5, class_weight="balanced", random_state=seed, dual=True)
+        rarity = np.array([self.rarity[at] for at in features], dtype=float)
+        inputs = self.matrix[:, features]
+        length = np.sqrt(np.maximum(inputs @ rarity, 1.0))
+        inputs = (diags(1.0 / length) @ inputs @ diags(np.sqrt(rarity))).tocsr()
+        model = LinearSVC(C=0.5, class_weight="balanced", random_state=self.seed, dual=True, tol=0.01)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a fit that stops a little early is still a fit
-            return model.fit(matrix, [problem.codes[row] for row in rows])
+            return model.fit(inputs, self.codes)
+
+    def table(self, features: list[int], model: Any) -> Table:
+        weights, biases = _by_class(model.coef_), _by_class(model.intercept_.reshape(-1, 1))
+        names = [self.words.names[at] for at in features]
+        rarity = [self.rarity[at] for at in features]
+        scaled = (weights * [math.sqrt(value) for value in rarity]).T.tolist()
+        return quantise(
+            [self.problem.labels[code] for code in self.labels],
+            dict(zip(names, scaled, strict=True)),
+            dict(zip(names, rarity, strict=True)),
+            biases[:, 0].tolist(),
+            self.words.letters,
+            f"linear model of {len(names)} words and runs of letters",
+        )
 
 
 def _by_class(values: Any) -> Any:
@@ -79,4 +105,4 @@ def _by_class(values: Any) -> Any:
 
 
 def candidates() -> list[Linear]:
-    return [Linear(), Linear("linear, large", most=8000), Linear("linear, largest", most=24000)]
+    return [Linear()]

@@ -1,0 +1,20 @@
+"""Benchmark data beside the checkout, for those who have it; tests that need it skip elsewhere."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2] / "shared" / "data"
+
+
+def rows(name: str, part: str) -> list[dict[str, Any]]:
+    """The rows of `train` or `test` of a set."""
+    path = ROOT / name / f"{part}.jsonl"
+    if not path.exists():
+        pytest.skip(f"no benchmark data at {path.parent}")
+    with path.open(encoding="utf-8", newline="\n") as lines:
+        return [json.loads(line) for line in lines]
