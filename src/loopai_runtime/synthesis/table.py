@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,7 @@ from loopai_runtime.synthesis.strategy import JSON, Calibration, Prediction, Pro
 from loopai_runtime.synthesis.vocabulary import EMITTED, Vocabulary
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
 ORIGIN = 79  # the character code of a weight of 0; codes 35 to 123 are plain ASCII
 LARGEST = 44
@@ -31,23 +31,30 @@ READABLE = 100  # features up to which a table is written for people
 
 @dataclass(frozen=True)
 class Table:
-    """A trained, quantised model. `rows[feature]` has a weight for each label, then the feature's rarity."""
+    """A trained model, quantised as it is used: `weights[feature]` has a number for each label."""
 
     labels: list[JSON]
-    rows: dict[str, tuple[int, ...]]
-    scales: list[float]
+    weights: Mapping[str, Sequence[float]]
+    rarity: Mapping[str, int]
     biases: list[float]
     letters: bool
     title: str
+    _packed: dict[str, int] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def features(self) -> int:
-        return len(self.rows)
+        return len(self.weights)
 
     @cached_property
-    def packed(self) -> dict[str, int]:
-        """The rows as programs keep them in memory."""
-        return {name: _pack(_characters(row)) for name, row in self.rows.items()}
+    def scales(self) -> list[float]:
+        """What one step of each label's integers is worth."""
+        columns = zip(*self.weights.values(), strict=True) if self.weights else [[0.0]] * len(self.labels)
+        return [float(f"{(max(map(abs, column)) or 1.0) / LARGEST:.6g}") for column in columns]
+
+    def row(self, name: str) -> tuple[int, ...]:
+        """A feature's weights in steps of `scales`, then its rarity."""
+        steps = [round(w / scale) for w, scale in zip(self.weights[name], self.scales, strict=True)]
+        return (*[max(-LARGEST, min(LARGEST, step)) for step in steps], self.rarity[name])
 
     def scores(self, rows: Sequence[int]) -> list[float]:
         """The score of each label, from packed rows; the program computes the same, operation by operation."""
@@ -60,8 +67,14 @@ class Table:
 
     def predict(self, problem: Problem, rows: Rows) -> list[Prediction]:
         words = Vocabulary.of(problem, self.letters)
-        packed = [self.packed.get(name, 0) for name in words.names]
-        return [self._answer([packed[at] for at in words.rows[row] if packed[at]]) for row in rows]
+        numbers = {at: self._number(words.names[at]) for at in set().union(*[words.rows[row] for row in rows])}
+        return [self._answer([numbers[at] for at in words.rows[row] if numbers[at]]) for row in rows]
+
+    def _number(self, name: str) -> int:
+        """A feature's row as programs keep it in memory; 0 for one that the model does not have."""
+        if name not in self._packed:
+            self._packed[name] = _pack(_characters(self.row(name))) if name in self.weights else 0
+        return self._packed[name]
 
     def _answer(self, rows: Sequence[int]) -> Prediction:
         scores = self.scores(rows)
@@ -83,29 +96,8 @@ class Table:
             token=ascii(features.TOKEN.pattern),
             functions="\n\n".join(inspect.getsource(part) for part in EMITTED),
             letters=self.letters,
-            table=_for_people(self) if len(self.rows) <= READABLE else _for_machines(self),
+            table=_for_people(self) if self.features <= READABLE else _for_machines(self),
         )
-
-
-def quantise(
-    labels: list[JSON],
-    weights: Mapping[str, Sequence[float]],
-    rarity: Mapping[str, int],
-    biases: Sequence[float],
-    letters: bool,
-    title: str,
-) -> Table:
-    """Round weights to integers, each class with a scale of its own."""
-    largest = [max((abs(row[at]) for row in weights.values()), default=0.0) or 1.0 for at in range(len(labels))]
-    scales = [float(f"{size / LARGEST:.6g}") for size in largest]
-    rows = {
-        name: (
-            *(max(-LARGEST, min(LARGEST, round(w / s))) for w, s in zip(row, scales, strict=True)),
-            rarity[name],
-        )
-        for name, row in weights.items()
-    }
-    return Table(labels, rows, scales, [float(f"{b:.6g}") for b in biases], letters, title)
 
 
 def jsonl_literal(value: Any) -> str:
@@ -126,17 +118,18 @@ def _pack(characters: str) -> int:
     return int.from_bytes("\0\0".join(characters).encode("ascii"), "little")
 
 
-def _strongest_first(rows: Mapping[str, tuple[int, ...]]) -> Iterable[tuple[str, tuple[int, ...]]]:
-    return sorted(rows.items(), key=lambda item: (-max(map(abs, item[1][:-1])), item[0]))
+def _strongest_first(table: Table) -> list[tuple[str, tuple[int, ...]]]:
+    rows = [(name, table.row(name)) for name in table.weights]
+    return sorted(rows, key=lambda item: (-max(map(abs, item[1][:-1])), item[0]))
 
 
 def _for_people(table: Table) -> str:
-    lines = [f"    {name!r}: {row!r}," for name, row in _strongest_first(table.rows)]
+    lines = [f"    {name!r}: {row!r}," for name, row in _strongest_first(table)]
     return _READABLE.format(rows="\n".join(lines))
 
 
 def _for_machines(table: Table) -> str:
-    lines = [_escaped(_characters(row) + name) for name, row in _strongest_first(table.rows)]
+    lines = [_escaped(_characters(row) + name) for name, row in _strongest_first(table)]
     return _DENSE.format(rows="\n".join(lines))
 
 

@@ -147,7 +147,7 @@ def test_any_text_can_be_a_feature() -> None:
     problem = Problem("t", {}, {}, inputs, ["one", "two"] * len(texts), list(range(len(inputs))))
     for fitted in [f for s in strategies() for f in s.fit(problem, range(len(problem)), 0)]:
         code = fitted.emit(problem, Calibration(1.0, 0.0, 0.0))
-        assert set(program(code)["TABLE"]) == set(fitted.packed)  # type: ignore[attr-defined]
+        assert set(program(code)["TABLE"]) == set(fitted.weights)  # type: ignore[attr-defined]
         check(code)
 
 
@@ -162,7 +162,7 @@ def test_labels_may_be_any_json_value() -> None:
 def test_naive_bayes_weighs_a_word_by_how_rare_it_is_among_the_other_labels() -> None:
     problem = tickets(300)
     table = NaiveBayes(letters=False).fit(problem, range(300), 0)[0]
-    refund, filler = table.rows["refund"], table.rows["please"]
+    refund, filler = table.row("refund"), table.row("please")
     assert refund[0] - refund[1] > 3 * abs(filler[0] - filler[1])
 
 

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from loopai_runtime.synthesis.table import Table, quantise
+from loopai_runtime.synthesis.table import Table
 from loopai_runtime.synthesis.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class NaiveBayes:
         outputs = [problem.labels[code] for code in labels]
         title = f"table of {len(used)} weighted words" + (" and runs of letters" if self.letters else "")
         kept_rarity = {words.names[at]: rarity[at] for at in kept}
-        return [quantise(outputs, used, kept_rarity, [0.0] * len(labels), self.letters, title)]
+        return [Table(outputs, used, kept_rarity, [0.0] * len(labels), self.letters, title)]
 
     def _weights(
         self, sums: dict[int, dict[int, float]], totals: list[float]

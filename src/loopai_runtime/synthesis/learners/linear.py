@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from loopai_runtime.synthesis.learners.bayes import not_labels
-from loopai_runtime.synthesis.table import Table, quantise
+from loopai_runtime.synthesis.table import Table
 from loopai_runtime.synthesis.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -87,11 +87,11 @@ class _Learning:
         names = [self.words.names[at] for at in features]
         rarity = [self.rarity[at] for at in features]
         scaled = (weights * [math.sqrt(value) for value in rarity]).T.tolist()
-        return quantise(
+        return Table(
             [self.problem.labels[code] for code in self.labels],
             dict(zip(names, scaled, strict=True)),
             dict(zip(names, rarity, strict=True)),
-            biases[:, 0].tolist(),
+            [float(f"{bias:.6g}") for bias in biases[:, 0]],
             self.words.letters,
             f"linear model of {len(names)} words and runs of letters",
         )
