@@ -106,6 +106,19 @@ def replace_file(path: Path, content: bytes) -> None:
         fsync_dir(path.parent)
 
 
+def replace_users_file(path: Path, content: bytes) -> Path:
+    """Replace a file outside the data directory, whole or not at all; modes are as the user's umask has them."""
+    temporary = temporary_beside(path)
+    with storage_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            temporary.write_bytes(content)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    return path
+
+
 def made_once(path: Path, make: Callable[[], str]) -> str:
     """The ASCII text of `path`; where there is none yet, `make()`, written for good. Raises StorageError."""
     with storage_errors(path):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from loopai_runtime.artifacts import archive, templates
 from loopai_runtime.errors import UsageError
-from loopai_runtime.layout import storage_errors, temporary_beside
+from loopai_runtime.layout import replace_users_file, storage_errors, temporary_beside
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,23 +34,11 @@ def export(bundle: Bundle, format: Format, out: Path) -> Path:
     if format is Format.ZIP:
         if out.is_dir():
             out /= f"{bundle.artifact.task_id}-v{bundle.artifact.version}.zip"
-        return _file(out, archive.write_zip(bundle))
+        return replace_users_file(out, archive.write_zip(bundle))
     files = dict(bundle.files)
     if format is Format.K8S:
         files[KUBERNETES] = templates.kubernetes(bundle.artifact)
     return _folder(out, files)
-
-
-def _file(out: Path, content: bytes) -> Path:
-    temporary = temporary_beside(out)
-    with storage_errors(out):
-        out.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            temporary.write_bytes(content)
-            temporary.replace(out)
-        finally:
-            temporary.unlink(missing_ok=True)
-    return out
 
 
 def _folder(out: Path, files: dict[str, bytes]) -> Path:

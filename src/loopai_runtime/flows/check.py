@@ -7,7 +7,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from loopai_runtime.errors import Fault, NotFound, SpecError, UsageError
-from loopai_runtime.layout import storage_errors, temporary_beside
+from loopai_runtime.layout import replace_users_file
 from loopai_runtime.synthesis import examples, specfile
 
 if TYPE_CHECKING:
@@ -89,17 +89,6 @@ def init(path: Path, template: str, *, force: bool = False) -> Path:
         raise NotFound("no such folder", where=str(path.parent), hint=f"mkdir -p {path.parent}")
     text = (files("loopai_runtime") / "templates" / f"{template}.yaml").read_bytes()
     schema = (files("loopai_runtime") / "data" / SCHEMA_FILE).read_bytes()
-    _write(path.parent / SCHEMA_FILE, schema)
-    _write(path, f"# yaml-language-server: $schema=./{SCHEMA_FILE}\n".encode() + text)
+    replace_users_file(path.parent / SCHEMA_FILE, schema)
+    replace_users_file(path, f"# yaml-language-server: $schema=./{SCHEMA_FILE}\n".encode() + text)
     return path
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Replace a file of the user's own folder, whole or not at all; its mode is as the umask has it."""
-    temporary = temporary_beside(path)
-    with storage_errors(path):
-        try:
-            temporary.write_bytes(content)
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
