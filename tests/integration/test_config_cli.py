@@ -247,3 +247,15 @@ def test_a_file_that_may_not_be_read_is_an_error_of_storage(loopai: Loopai, depl
     deployment.write_text("runtime: {mode: edge}\n", encoding="utf-8")
     deployment.chmod(0)
     assert loopai("config", "show").code == 1
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("list",), ("show", "spam-detection"), ("run", "spam-detection", '{"text": "hi"}'), ("config", "show")],
+)
+def test_every_command_says_once_what_has_no_effect(spam: Loopai, command: tuple[str, ...]) -> None:
+    done = spam(*command, env={"LOOPAI_SAMPLING_RATE": "0.1"})
+    assert done.code == 0, done.err
+    warning = "LOOPAI_SAMPLING_RATE: has no effect; did you mean LOOPAI_SAMPLING__RATE?"
+    assert done.err.count(warning) == 1
+    assert warning not in done.out

@@ -35,7 +35,7 @@ def show(
     from loopai_runtime.cli.render import as_json, out, rows
     from loopai_runtime.config import nested
 
-    loaded = _loaded(data_dir, config)
+    loaded = options.settings(data_dir, config).config
     values = loaded.shown()
     if output in (Output.JSON, Output.JSONL):
         tree = nested({key: _described(loaded, key, value, origin) for key, value in values.items()})
@@ -58,7 +58,7 @@ def get(
     from loopai_runtime.config import require_key
 
     require_key(key)
-    value = _loaded(data_dir, config).shown()[key]
+    value = options.settings(data_dir, config).config.shown()[key]
     out(as_json(value, indent=None) if output in (Output.JSON, Output.JSONL) else _text(value))
 
 
@@ -123,15 +123,6 @@ def doctor(
     rows(records, output, {"status": "", "name": "what", "found": "found", "advice": "what to do"})
     if any(c.status == FAIL for c in checks):
         raise typer.Exit(1)
-
-
-def _loaded(data_dir: Path | None, config: Path | None) -> Config:
-    from loopai_runtime.cli.render import say
-
-    loaded = options.settings(data_dir, config).config
-    for warning in loaded.warnings:
-        say(f"warning: {warning}")
-    return loaded
 
 
 def _target(data_dir: Path | None, named: Path | None) -> Target:

@@ -73,13 +73,17 @@ class Settings:
 
 
 def settings(data_dir: Path | None, config_file: Path | None = None, **flags: Any) -> Settings:
-    """Load the configuration once, with flags over environment over file. Raises ConfigError.
+    """Load the configuration once, with flags over environment over file, and say what in it has no effect.
 
     `flags` are dotted keys with double underscores: `execution__worker_count=2`; None means not given.
+    Raises ConfigError.
     """
+    from loopai_runtime.cli.render import say
     from loopai_runtime.config import Config
     from loopai_runtime.layout import Layout
 
     given = {key.replace("__", "."): value for key, value in flags.items() if value is not None}
     config = Config.load(config_file=config_file, data_dir=data_dir, flags=given)
+    for warning in dict.fromkeys(map(str, config.warnings)):
+        say(f"warning: {warning}")
     return Settings(config, Layout(config.data_dir))
