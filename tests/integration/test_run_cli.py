@@ -7,6 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from loopai_runtime.artifacts.store import ArtifactStore
+from loopai_runtime.layout import Layout
+from loopai_runtime.models import VersionStatus, new_id
+
 from .conftest import Loopai
 
 BAIT = json.dumps({"text": "You have won a prize! Click now to claim your cash"})
@@ -226,3 +230,44 @@ def test_no_program_runs_under_a_cage_that_is_not_there(loose, tmp_path: Path) -
     assert "cage is not in this version" in done.err
     assert done.out == ""
     assert not trace.exists()
+
+
+# --- whose limit
+
+
+@pytest.fixture
+def endless(spam: Loopai) -> Loopai:
+    """v2 of spam-detection never ends; its own timeout is 400 ms."""
+    layout = Layout(spam.data_dir)
+    store = ArtifactStore(layout)
+    first = store.read("spam-detection@1")
+    artifact = first.artifact.model_copy(update={"id": new_id(), "timeout_ms": 400})
+    code = "def run(input_data):\n    while True:\n        pass\n"
+    with layout.lock("spam-detection"):
+        store.add(artifact, code, VersionStatus.VALIDATED)
+    return spam
+
+
+@pytest.mark.parametrize(
+    ("args", "environment", "file", "limit"),
+    [
+        ((), {}, None, 400),
+        ((), {}, 150, 150),
+        ((), {"LOOPAI_EXECUTION__TIMEOUT_MS": "200"}, 150, 200),
+        (("--timeout-ms", "250"), {"LOOPAI_EXECUTION__TIMEOUT_MS": "200"}, 150, 250),
+    ],
+)
+def test_a_timeout_that_was_set_wins_over_the_tasks_own(
+    endless: Loopai, args: tuple[str, ...], environment: dict[str, str], file: int | None, limit: int
+) -> None:
+    if file is not None:
+        assert endless("config", "set", "execution.timeout_ms", file).code == 0
+    done = endless("run", "spam-detection@2", '{"text": "hi"}', "--details", *args, env=environment)
+    assert done.code == 124, done.err
+    assert f"{limit} ms" in done.json["error"]["message"]
+
+
+def test_a_timeout_beyond_what_is_allowed_exits_2(spam: Loopai) -> None:
+    done = spam("run", "spam-detection", '{"text": "hi"}', "--timeout-ms", "600001")
+    assert done.code == 2
+    assert "execution.timeout_ms: must be at most 600000" in done.err

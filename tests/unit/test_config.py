@@ -622,3 +622,13 @@ def test_short_variables_name_known_keys() -> None:
     assert set(sources.SHORT_NAMES.values()) <= set(root.known_keys())
     assert sources.short_variable("cloud.api_key") == "LOOPAI_API_KEY"
     assert sources.short_variable("telemetry.privacy_mode") == "LOOPAI_TELEMETRY__PRIVACY_MODE"
+
+
+def test_a_rate_or_timeout_that_was_set_wins_over_a_tasks_own(place: Place) -> None:
+    unset = place.load("execution: {memory_mb: 64}")
+    assert (unset.timeout_ms(400), unset.sampling_rate(0.1), unset.sampling_rate(None)) == (400, 0.1, 0.05)
+    # The default's value, given all the same, is a choice.
+    given = place.load("execution: {timeout_ms: 1000}\nsampling: {rate: 0.05}")
+    assert (given.timeout_ms(400), given.sampling_rate(0.1)) == (1000, 0.05)
+    flagged = place.load(flags={"execution.timeout_ms": 5}, LOOPAI_SAMPLING__RATE="0.2")
+    assert (flagged.timeout_ms(400), flagged.sampling_rate(0.1), flagged.sampling_rate(None)) == (5, 0.2, 0.2)

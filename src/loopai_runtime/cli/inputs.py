@@ -21,7 +21,6 @@ def open_executor(
     ref: str,
     *,
     workers: int | None = None,
-    timeout_ms: int | None = None,
     record: bool = True,
 ) -> Executor:
     """The version that `ref` names, loaded into a sandbox pool that lives as long as `stack`."""
@@ -34,10 +33,10 @@ def open_executor(
     return Executor(
         stack.enter_context(open_pool(settings.config, workers)),
         stored,
+        settings.config,
         # Asked for only when recording: it may have to be written, and a read-only directory can still answer.
         deployment_id=settings.layout.deployment_id(settings.config) if record else "",
         log=ExecutionLog(settings.layout) if record else None,
-        timeout_ms=timeout_ms,
     )
 
 

@@ -58,7 +58,7 @@ def evaluate(
         raise UsageError("versions of different tasks cannot be compared")
     rows = read_gold(Path(refs[-1]), versions[0].artifact, settings.layout, encoding)
     with open_pool(settings.config) as pool, progress("evaluating", len(rows) * len(versions)) as advance:
-        result = run_flow(pool, versions, rows, lambda done: advance(done, None))
+        result = run_flow(pool, versions, rows, settings.config, lambda done: advance(done, None))
     if output is Output.TABLE:
         _report(versions[0].artifact.task_id, result)
     elif output is Output.JSON:

@@ -72,22 +72,22 @@ def run(
     from loopai_runtime.cli.inputs import open_executor
     from loopai_runtime.errors import UsageError
 
+    flags = {"execution__worker_count": workers, "execution__timeout_ms": timeout_ms}
     if program is not None:
         if second is not None or file is not None or first is None:
             raise UsageError(
                 "with --program give one INPUT", hint='loopai run --program FILE.py \'{"text": "hi"}\''
             )
-        raise typer.Exit(_loose(program, first, sandbox, timeout_ms, options.settings(data_dir, config)))
+        raise typer.Exit(_loose(program, first, sandbox, options.settings(data_dir, config, **flags)))
     if first is None or (second is None) == (file is None):
         raise UsageError("give a TASK and either an INPUT or --file", hint='loopai run TASK \'{"text": "hi"}\'')
-    settings = options.settings(data_dir, config, execution__worker_count=workers)
+    settings = options.settings(data_dir, config, **flags)
     with ExitStack() as stack:
         executor = open_executor(
             stack,
             settings,
             first,
             workers=1 if file is None else None,
-            timeout_ms=timeout_ms,
             record=not no_record,
         )
         if file is not None:
@@ -138,7 +138,7 @@ def _batch(executor: Executor, file: str, on_error: OnError) -> int:
     return 7 if failed else 0
 
 
-def _loose(path: Path, text: str, wall: Wall, timeout_ms: int | None, settings: Settings) -> int:
+def _loose(path: Path, text: str, wall: Wall, settings: Settings) -> int:
     """Run a program file under the walls asked for; print the result object with its accounting."""
     from loopai_runtime.cli.inputs import argument
     from loopai_runtime.cli.render import out, say
@@ -151,6 +151,6 @@ def _loose(path: Path, text: str, wall: Wall, timeout_ms: int | None, settings: 
     except (FileNotFoundError, IsADirectoryError):
         raise NotFound("no such file", where=str(path)) from None
     say("warning: the operating-system cage is not in this version; only the language policy and limits stand")
-    line, code = run_loose(source, argument(text), wall.value, timeout_ms, settings.config)
+    line, code = run_loose(source, argument(text), wall.value, settings.config)
     out(dumps(line))
     return code

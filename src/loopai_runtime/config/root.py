@@ -143,8 +143,16 @@ class Config(Section):
         return self._origins.get(key, DEFAULT)
 
     def is_set(self, key: str) -> bool:
-        """Whether somebody gave this value; `sampling.rate` and `execution.timeout_ms` then rule over a task's."""
+        """Whether somebody gave this value."""
         return self.origin(key).source != "default"
+
+    def timeout_ms(self, own: int) -> int:
+        """Milliseconds for one call of a task: what was set for this deployment, else the task's own."""
+        return self.execution.timeout_ms if self.is_set("execution.timeout_ms") else own
+
+    def sampling_rate(self, own: float | None) -> float:
+        """The share of a task's executions to validate: what was set for this deployment, else the task's own."""
+        return self.sampling.rate if own is None or self.is_set("sampling.rate") else own
 
     def shown(self) -> dict[str, Any]:
         """Every key with its value as JSON, in the order of the file; of a secret only whether it is set."""

@@ -56,6 +56,7 @@ def run(
         executor = Executor(
             pool,
             stored,
+            config,
             deployment_id=layout.deployment_id(config) if record else "",
             log=ExecutionLog(layout) if record else None,
         )

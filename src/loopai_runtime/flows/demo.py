@@ -65,6 +65,7 @@ def demo(folder: Path, layout: Layout, config: Config, progress: Callable[[str, 
         executor = Executor(
             pool,
             stored,
+            config,
             deployment_id=layout.deployment_id(config),
             log=ExecutionLog(layout),
         )

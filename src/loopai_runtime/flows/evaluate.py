@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from loopai_runtime.artifacts.store import Stored
+    from loopai_runtime.config import Config
     from loopai_runtime.flows.execute import Result
     from loopai_runtime.layout import Layout
     from loopai_runtime.models import ProgramArtifact
@@ -90,6 +91,7 @@ def evaluate(
     pool: SyncPool,
     versions: Sequence[Stored],
     rows: Sequence[tuple[Request, Any]],
+    config: Config,
     advance: Callable[[int], None] | None = None,
 ) -> Evaluation:
     """Run each version on every row (a request and the right output).
@@ -100,7 +102,7 @@ def evaluate(
         raise GateMissed("no rows to judge on")
     scores = []
     for number, stored in enumerate(versions):
-        executor = Executor(pool, stored)
+        executor = Executor(pool, stored, config)
         results = []
         for result in executor.run_all(request for request, _ in rows):
             results.append(result)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from loopai_runtime.artifacts.store import Stored
+    from loopai_runtime.config import Config
     from loopai_runtime.datasets.execution_log import ExecutionLog
     from loopai_runtime.models import ProgramArtifact
     from loopai_runtime.sandbox import Outcome, SyncPool
@@ -134,17 +135,17 @@ class Service:
 class Executor:
     """A version loaded into a pool: answers inputs, and records each execution before its answer leaves.
 
-    `log=None` records nothing. `timeout_ms` overrides the artifact's own.
+    `log=None` records nothing.
     """
 
     def __init__(
         self,
         pool: SyncPool,
         stored: Stored,
+        config: Config,
         *,
         deployment_id: str = "",
         log: ExecutionLog | None = None,
-        timeout_ms: int | None = None,
     ) -> None:
         self.artifact = stored.artifact
         self._service = Service(stored.artifact, deployment_id)
@@ -155,7 +156,7 @@ class Executor:
             Program(
                 key=self._key,
                 source=stored.code,
-                timeout_ms=timeout_ms or self.artifact.timeout_ms,
+                timeout_ms=config.timeout_ms(self.artifact.timeout_ms),
                 memory_mb=self.artifact.memory_mb,
             )
         )

@@ -165,7 +165,7 @@ def measure(synthesis: Synthesis, spec: TaskSpecification, examples: ExampleSet,
     program = Program(
         key=spec.task_id,
         source=synthesis.code,
-        timeout_ms=spec.timeout_ms,
+        timeout_ms=config.timeout_ms(spec.timeout_ms),
         memory_mb=config.execution.memory_mb,
     )
     with open_pool(config, workers=1) as pool:

@@ -62,7 +62,7 @@ def run_inputs(
 
 
 def run_loose(
-    source: str, value: Any, wall: Literal["full", "policy", "cage"], timeout_ms: int | None, config: Config
+    source: str, value: Any, wall: Literal["full", "policy", "cage"], config: Config
 ) -> tuple[dict[str, Any], int]:
     """Run a program that belongs to no task; its result object, and the exit code that its end asks for."""
     outcome = run_program(
@@ -70,7 +70,7 @@ def run_loose(
         value,
         wall=wall,
         require=config.sandbox.require,
-        timeout_ms=timeout_ms or config.execution.timeout_ms,
+        timeout_ms=config.execution.timeout_ms,
         memory_mb=config.execution.memory_mb,
     )
     line: dict[str, Any] = {"output": outcome.output, "status": outcome.status}

@@ -264,7 +264,7 @@ def diff(
     answers: list[list[Result]] = []
     with open_pool(config) as pool:
         for version in (old, new):
-            executor = Executor(pool, version)
+            executor = Executor(pool, version, config)
             results = []
             for result in executor.run_all(Request(row["input"]) for row in rows):
                 results.append(result)
