@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 CONFIDENCE = 0.95
 
+Mapping = tuple["dict[str, str] | str | None", "str | None"]  # the columns of the input, that of the output
+
 
 @dataclass(frozen=True, slots=True)
 class LabelScore:
@@ -200,23 +202,29 @@ def _differences(scores: Sequence[Score], rows: Sequence[tuple[Request, Any]]) -
 def read_gold(path: Path, artifact: ProgramArtifact, layout: Layout, encoding: str) -> list[tuple[Request, Any]]:
     """Labelled rows of a CSV, JSONL or JSON file, by the plain rule or as the task's specification maps its own.
 
-    Raises SpecError with the rows' faults, NotFound.
+    Raises SpecError with the rows' faults, by the rule that fits the file's columns best; NotFound.
     """
-    mappings: list[tuple[Any, str | None]] = [(None, None)]
+    mappings: list[Mapping] = [(None, None)]
     if layout.spec(artifact.task_id).exists():
         spec = specfile.load(layout.spec(artifact.task_id)).spec
         mappings += [(source.input, source.output) for source in spec.examples_from]
-    first: SpecError | None = None
-    for columns, output in mappings:
-        reader = RowReader(
-            Schema(artifact.input_schema), Schema(artifact.output_schema), columns, output, encoding
-        )
+    schemas = Schema(artifact.input_schema), Schema(artifact.output_schema)
+    failed: list[tuple[int, SpecError]] = []
+    for mapping in mappings:
+        reader = RowReader(*schemas, *mapping, encoding)
         try:
             rows = [(Request(row.input), row.output) for row in reader.read(path, str(path))]
             if not (faults := reader.faults()):
                 return rows
-            error = SpecError(faults)
+            failed.append((_fitting(path, artifact, mapping, encoding), SpecError(faults)))
         except SpecError as exc:
-            error = exc
-        first = first or error
-    raise first or SpecError([])
+            failed.append((-1, exc))
+    raise max(failed, key=lambda one: one[0])[1]
+
+
+def _fitting(path: Path, artifact: ProgramArtifact, mapping: Mapping, encoding: str) -> int:
+    """How many rows have the columns that a mapping names, whatever the schemas say of what is in them."""
+    required = artifact.input_schema.get("required", [])
+    shape = {"required": [name for name in required if name in mapping[0]]} if isinstance(mapping[0], dict) else {}
+    reader = RowReader(Schema(shape), Schema({}), *mapping, encoding)
+    return sum(1 for _ in reader.read(path, str(path)))

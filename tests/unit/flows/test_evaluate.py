@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from loopai_runtime.errors import GateMissed, InputError
-from loopai_runtime.flows.evaluate import Evaluation, score
+from loopai_runtime.errors import GateMissed, InputError, SpecError
+from loopai_runtime.flows.evaluate import Evaluation, read_gold, score
 from loopai_runtime.flows.execute import Request, Result
-from loopai_runtime.models import ExecutionRecord
+from loopai_runtime.layout import Layout, make_dir, replace_file
+from loopai_runtime.models import ExecutionRecord, ProgramArtifact
 
 
 def answer(output: Any, abstained: bool | None = None) -> Result:
@@ -74,3 +78,61 @@ def test_a_gate_names_the_version_that_misses_it() -> None:
     evaluation.require(0.5)
     with pytest.raises(GateMissed, match=r"v3 is right on 50\.0%"):
         evaluation.require(0.9)
+
+
+TEXT = {"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]}
+
+
+@pytest.fixture
+def gold(tmp_path: Path) -> Callable[..., list[str]]:
+    """Writes a file of labelled rows for a task that maps its own; returns the faults that are found in it."""
+    layout = Layout(tmp_path / "data")
+    spec = {
+        "name": "spam",
+        "description": "d",
+        "input_schema": TEXT,
+        "output_schema": {"enum": ["spam", "ham"]},
+        "examples_from": [
+            {"file": "old.csv", "input": {"text": "message"}, "output": "kind"},
+            {"file": "train.csv", "input": {"text": "body"}, "output": "label"},
+        ],
+    }
+    replace_file(make_dir(layout.task("spam")) / "spec.yaml", json.dumps(spec).encode())
+    artifact = ProgramArtifact.model_construct(
+        task_id="spam", input_schema=TEXT, output_schema=spec["output_schema"]
+    )
+
+    def faults(name: str, text: str) -> list[str]:
+        path = tmp_path / name
+        path.write_text(text, encoding="utf-8")
+        with pytest.raises(SpecError) as caught:
+            read_gold(path, artifact, layout, "utf-8")
+        return [str(fault).removeprefix(f"{path}:") for fault in caught.value.faults]
+
+    return faults
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "line"),
+    [
+        ("g.csv", "body,label\nhi,ham\nbuy,eggs\n", "3"),
+        ("g.csv", "body,label\nbuy,eggs\n", "2"),
+        ("g.jsonl", '{"body": "hi", "label": "ham"}\n{"body": "buy", "label": "eggs"}\n', "2"),
+        ("g.jsonl", '{"body": "buy", "label": "eggs"}\n', "1"),
+        ("g.jsonl", '{"input": {"text": "buy"}, "output": "eggs"}\n', "1"),
+        ("g.csv", "text,output\nbuy,eggs\n", "2"),
+    ],
+)
+def test_faults_of_gold_rows_are_those_of_the_mapping_that_fits_their_columns(
+    gold: Callable[..., list[str]], name: str, text: str, line: str
+) -> None:
+    (fault,) = gold(name, text)
+    assert fault.startswith(f"{line}: $.output: ")
+    assert "eggs" in fault
+
+
+def test_gold_rows_whose_columns_fit_nothing_are_judged_by_the_plain_rule(
+    gold: Callable[..., list[str]],
+) -> None:
+    assert gold("g.csv", "a,b\n1,2\n") == ["1: no column 'output'; there are 'a', 'b'"]
+    assert "no key 'input' in the row" in gold("g.jsonl", '{"a": 1}\n')[0]
