@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 
@@ -75,16 +76,36 @@ def dumps(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(", ", ": "), allow_nan=False)
 
 
-def compact(value: Any) -> bytes:
+def compact(value: Any, *, sort_keys: bool = False) -> bytes:
     """One line of JSON for the disk, without its newline. Raises ValueError for NaN and lone surrogates."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode("utf-8")
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=sort_keys, allow_nan=False)
+    return text.encode("utf-8")
+
+
+# A float that is whole may hide in a text where this matches; then each token is looked at. Strings are tokens
+# too, so that nothing inside them is touched.
+_MAYBE_WHOLE = re.compile(r"\d\.0(?!\d)|\de\+")
+_TOKEN = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"|-?\d++(?:\.\d++)?(?:e[+-]\d++)?')
 
 
 def canonical(value: Any) -> bytes:
-    """The same bytes for equal values: sorted keys, no spaces; what digests and comparisons are made over."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True, allow_nan=False).encode(
-        "utf-8"
-    )
+    """The same bytes for equal values, other bytes for others; what comparisons and keyed hashes are made over.
+
+    Sorted keys, no spaces, and every whole number in digits alone: 1.0 is 1, 1e16 is 10000000000000000, -0.0 is 0.
+    Raises ValueError for NaN and lone surrogates.
+    """
+    text = compact(value, sort_keys=True).decode("utf-8")
+    if _MAYBE_WHOLE.search(text):
+        text = _TOKEN.sub(_in_digits, text)
+    return text.encode("utf-8")
+
+
+def _in_digits(match: re.Match[str]) -> str:
+    token = match[0]
+    if token[0] == '"' or not ("." in token or "e" in token):
+        return token
+    number = float(token)
+    return str(int(number)) if number.is_integer() else token
 
 
 def equal(a: Any, b: Any) -> bool:

@@ -42,8 +42,53 @@ def test_records_are_lines_whatever_they_hold(values: list[Any]) -> None:
 def test_equality_is_that_of_json(a: Any, b: Any) -> None:
     assert jsonl.equal(a, a)
     assert jsonl.equal(a, b) == jsonl.equal(b, a)
-    if jsonl.canonical(a) == jsonl.canonical(b):
-        assert jsonl.equal(a, b)
+    assert jsonl.equal(a, b) == (jsonl.canonical(a) == jsonl.canonical(b))
+
+
+def _respelt(value: Any) -> Any:
+    """The same JSON value, its numbers as the other type where that is exact, its keys in another order."""
+    if isinstance(value, dict):
+        return {key: _respelt(item) for key, item in reversed(value.items())}
+    if isinstance(value, list):
+        return [_respelt(item) for item in value]
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if (
+        isinstance(value, int)
+        and not isinstance(value, bool)
+        and abs(value) < 2**1000
+        and int(float(value)) == value
+    ):
+        return float(value)
+    return value
+
+
+@given(VALUES | st.lists(st.sampled_from([0, 1, 2**53, 10**16, 10**22]) | st.floats(-1e300, 1e300).map(round)))
+def test_equal_values_have_the_same_canonical_bytes(value: Any) -> None:
+    other = _respelt(value)
+    assert jsonl.equal(value, other)
+    assert jsonl.canonical(value) == jsonl.canonical(other)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (1.0, "1"),
+        (-0.0, "0"),
+        (-3.0, "-3"),
+        (1e16, "10000000000000000"),
+        (1.5e300, str(int(1.5e300))),
+        (2**53 + 1, "9007199254740993"),
+        (10**400, str(10**400)),
+        (0.1, "0.1"),
+        (-2.5e-7, "-2.5e-07"),
+        (True, "true"),
+        ({"1.0": "2.0, 1e+16 \\"}, '{"1.0":"2.0, 1e+16 \\\\"}'),
+        ([1.0, '"1.0', 1.0], '[1,"\\"1.0",1]'),
+    ],
+)
+def test_whole_numbers_are_digits_alone_in_canonical_json(value: Any, text: str) -> None:
+    assert jsonl.canonical(value).decode() == text
 
 
 def test_numbers_are_equal_by_value_and_are_no_truth_values() -> None:

@@ -7,9 +7,9 @@ but program.py. What a manifest cannot hold is its own hash. That is the part of
     SHA-256( bytes of program.py  ‖  canonical JSON of metadata.json )
 
 where the metadata is without `version` and `origin`, and its `files` without any name but `program.py`; the
-canonical JSON is UTF-8 with sorted keys and no spaces, and nothing stands between the two parts. The digest is
-thus the same under every number and wherever the artifact is kept; state.json in the store, a platform's
-signature, or a person who wrote it down holds it from outside.
+canonical JSON is UTF-8 with sorted keys, no spaces and numbers as the file has them (10.0 stays 10.0), and
+nothing stands between the two parts. The digest is thus the same under every number and wherever the artifact
+is kept; state.json in the store, a platform's signature, or a person who wrote it down holds it from outside.
 """
 
 from __future__ import annotations
@@ -176,7 +176,7 @@ def digest(program: bytes, metadata: Mapping[str, Any]) -> str:
     """The digest of an artifact (hex), as the head of this module defines it."""
     bound = {key: value for key, value in metadata.items() if key not in ("version", "origin")}
     bound["files"] = {PROGRAM: metadata["files"][PROGRAM]}
-    return sha256(program + jsonl.canonical(bound))
+    return sha256(program + jsonl.compact(bound, sort_keys=True))
 
 
 def sha256(content: bytes) -> str:
