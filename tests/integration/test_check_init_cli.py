@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from loopai_runtime import yamldoc
 from loopai_runtime.schemas import Schema
 from loopai_runtime.synthesis import specfile
 
@@ -239,3 +241,15 @@ def test_init_in_a_folder_that_is_read_only_is_refused(loopai: Loopai, tmp_path:
     done = loopai("init", folder / "s.yaml")
     assert done.code == 1
     assert "permission denied" in done.err
+
+
+@pytest.mark.parametrize("template", ["classify", "route"])
+def test_what_a_template_says_must_be_quoted_is_no_text_when_bare(
+    loopai: Loopai, tmp_path: Path, template: str
+) -> None:
+    loopai("init", tmp_path / "spec.yaml", "--template", template)
+    (said,) = re.findall(r"# Quote texts: (.*) is no text", (tmp_path / "spec.yaml").read_text(encoding="utf-8"))
+    named = re.findall(r"  (\S+)  ?", said)
+    assert named == ["true", "null", "12.5"]
+    for bare in named:
+        assert not isinstance(yamldoc.parse(f"- {bare}", "f").data[0], str)
