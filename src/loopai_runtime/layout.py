@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 DIR_MODE = 0o700
 FILE_MODE = 0o600
 TEMPORARY = ".tmp-"  # leftovers of a killed process start with this and mean nothing
+STALE_S = 3600  # a temporary of this age has no living writer
 
 _WHY = {
     errno.ENOSPC: (
@@ -120,7 +122,10 @@ def replace_users_file(path: Path, content: bytes) -> Path:
 
 
 def made_once(path: Path, make: Callable[[], str]) -> str:
-    """The ASCII text of `path`; where there is none yet, `make()`, written for good. Raises StorageError."""
+    """The ASCII text of `path`; where there is none yet, `make()`, written for good. Raises StorageError.
+
+    Nothing is written where there is one, so that a read-only directory can be read.
+    """
     with storage_errors(path):
         for _ in range(2):
             try:
@@ -129,13 +134,26 @@ def made_once(path: Path, make: Callable[[], str]) -> str:
                 make_dir(path.parent)
                 temporary = temporary_beside(path)
                 write_file(temporary, make().encode("ascii"))
-                with suppress(FileExistsError):  # link, not rename: the first writer's text stays
+                # link, not rename: the first writer's text stays, and the others' temporaries are swept by it
+                with suppress(FileExistsError, FileNotFoundError):
                     os.link(temporary, path)
-                temporary.unlink()
+                temporary.unlink(missing_ok=True)
+                _sweep_beside(path)
                 fsync_dir(path.parent)
             except UnicodeDecodeError:
                 raise StorageError("is damaged", where=str(path)) from None
     raise StorageError("cannot be created", where=str(path))
+
+
+def _sweep_beside(path: Path) -> None:
+    """Remove what killed processes left beside `path`, which is there now: all of its own temporaries, and others
+    that are too old for anybody to be writing them still."""
+    own, old = f"{TEMPORARY}{path.name}-", time.time() - STALE_S
+    for entry in list(path.parent.iterdir()):
+        if entry.name.startswith(TEMPORARY):
+            with suppress(OSError):  # another process swept it, or it is not ours to remove
+                if entry.name.startswith(own) or entry.lstat().st_mtime < old:
+                    entry.unlink()
 
 
 def replace_symlink(path: Path, target: str) -> None:

@@ -201,6 +201,58 @@ def test_two_that_make_the_same_file_at_once_get_the_first_ones_text(tmp_path: P
     assert names(tmp_path) == ["f"]
 
 
+@pytest.mark.parametrize("step", ["link", "unlink"])
+def test_what_a_kill_left_beside_a_secret_is_swept_by_the_next_write(tmp_path: Path, step: str) -> None:
+    code = (
+        "import os, signal, sys\nfrom pathlib import Path\nfrom loopai_runtime.layout import Layout\n"
+        "def kill(*args, **kwargs): os.kill(os.getpid(), signal.SIGKILL)\n"
+        f"setattr({'os' if step == 'link' else 'Path'}, {step!r}, kill)\n"
+        "Layout(sys.argv[1]).secret('rows')"
+    )
+    place = tmp_path / "secrets"
+    assert subprocess.run([sys.executable, "-c", code, str(tmp_path)]).returncode == -9
+    (left,) = [name for name in names(place) if name.startswith(".tmp-")]
+    if step == "link":  # the secret was not made: the write that makes it sweeps
+        Layout(tmp_path).secret("rows")
+    else:  # it was made: a later write sweeps, when nobody can be at it any more
+        Layout(tmp_path).secret("other")
+        assert left in names(place)
+        os.utime(place / left, (0, 0))
+        Layout(tmp_path).secret("third")
+    assert [name for name in names(place) if name.startswith(".tmp-")] == []
+    assert "rows.key" in names(place)
+
+
+def test_a_writer_whose_temporary_was_swept_takes_the_first_ones_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, link = tmp_path / "f", os.link
+
+    def late(source: Path, target: Path) -> None:
+        monkeypatch.setattr(os, "link", link)
+        assert made_once(path, lambda: "first") == "first"
+        link(source, target)
+
+    monkeypatch.setattr(os, "link", late)
+    assert made_once(path, lambda: "second") == "first"
+    assert names(tmp_path) == ["f"]
+
+
+def test_what_was_made_once_is_read_without_a_write(tmp_path: Path) -> None:
+    layout = Layout(tmp_path)
+    name, secret = layout.deployment_id(Config()), layout.secret("rows")
+    left = temporary_beside(tmp_path / "secrets" / "rows.key")
+    left.write_bytes(b"half")
+    for directory in ("config", "secrets"):
+        (tmp_path / directory).chmod(0o500)
+    before = [entry.stat().st_mtime_ns for entry in sorted(tmp_path.rglob("*"))]
+    assert (layout.deployment_id(Config()), layout.secret("rows")) == (name, secret)
+    assert [entry.stat().st_mtime_ns for entry in sorted(tmp_path.rglob("*"))] == before
+    assert left.exists()
+    for directory in ("config", "secrets"):
+        (tmp_path / directory).chmod(0o700)
+
+
 def test_the_deployment_has_one_name(tmp_path: Path) -> None:
     layout = Layout(tmp_path)
     name = layout.deployment_id(Config())
