@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     from rich.console import Console, RenderableType
 
+UNBOUNDED = 1_000_000_000  # columns
+
 
 def say(text: str = "") -> None:
     """A message for the person at the terminal (stderr)."""
@@ -96,9 +98,9 @@ def _table(records: Sequence[Mapping[str, Any]], columns: Mapping[str, str], tit
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(
-        title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, show_header=any(columns.values())
-    )
+    if title:  # by itself: as the table's own it would be folded to the width of the table
+        show(Text(printable(title), style="table.title"))
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_header=any(columns.values()))
     for key, heading in columns.items():
         numeric = records and all(
             isinstance(r.get(key), int | float) and not isinstance(r.get(key), bool) for r in records
@@ -118,9 +120,11 @@ def console(*, stderr: bool = False) -> Console:
     from rich.console import Console
 
     stream = sys.stderr if stderr else sys.stdout
-    # A pipe has no width; rich would take 80 and cut what a script wants to read.
-    width = None if stream.isatty() else 200
-    return Console(file=stream, width=width, highlight=False, soft_wrap=False, emoji=False, markup=False)
+    # A pipe has no width; rich would take 80 and fold what a script wants to read.
+    size = None if stream.isatty() else UNBOUNDED
+    return Console(
+        file=stream, width=size, height=size, highlight=False, soft_wrap=False, emoji=False, markup=False
+    )
 
 
 @contextmanager
