@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -253,3 +254,16 @@ def test_what_a_template_says_must_be_quoted_is_no_text_when_bare(
     assert named == ["true", "null", "12.5"]
     for bare in named:
         assert not isinstance(yamldoc.parse(f"- {bare}", "f").data[0], str)
+
+
+@pytest.mark.parametrize("command", ["check", "generate"])
+@pytest.mark.parametrize("output", ["table", "json"])
+def test_an_abstain_that_is_not_applied_is_said_once(
+    loopai: Loopai, write_spec: Callable[..., Path], command: str, output: str
+) -> None:
+    warning = "warning: abstain is read but not applied by this version: every answer is given"
+    asked = loopai(command, write_spec(abstain={"target_accuracy": 0.98}), "-o", output)
+    assert asked.code == 0, asked.err
+    assert asked.err.splitlines().count(warning) == 1
+    assert "abstain" not in asked.out
+    assert "abstain" not in loopai(command, write_spec(), "-o", output).err

@@ -46,12 +46,15 @@ def generate(
     Exits 3 when the program misses the specification's targets: it is kept as a draft, and nothing changes
     for the version that serves.
     """
-    from loopai_runtime.cli.render import as_json, out, progress
+    from loopai_runtime.cli.render import as_json, out, progress, say
+    from loopai_runtime.flows.check import not_applied
     from loopai_runtime.flows.generate import generate as run_flow
     from loopai_runtime.synthesis.specfile import load
 
     settings = options.settings(data_dir, config)
     loaded = load(spec)
+    for sentence in not_applied(loaded.spec):
+        say(f"warning: {sentence}")
     with progress("generating", 100) as advance:
         made = run_flow(
             loaded,

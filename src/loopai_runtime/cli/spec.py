@@ -47,10 +47,12 @@ def check(
 
     Exits 2 if there are faults; each is a line with file, line and JSON path.
     """
-    from loopai_runtime.cli.render import as_json, out, rows
+    from loopai_runtime.cli.render import as_json, out, rows, say
     from loopai_runtime.flows.check import check as judge
 
     checked = judge(spec)
+    for sentence in checked.ignored:
+        say(f"warning: {sentence}")
     if output is Output.TABLE:
         _report(checked)
     elif output is Output.CSV:

@@ -13,6 +13,7 @@ from loopai_runtime.synthesis import examples, specfile
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from loopai_runtime.models import TaskSpecification
     from loopai_runtime.synthesis.examples import ExampleSet
 
 SCHEMA_FILE = "loopai.schema.json"
@@ -25,6 +26,7 @@ class Checked:
     faults: list[Fault] = field(default_factory=list)
     examples: ExampleSet | None = None
     unlabelled: int = 0
+    ignored: list[str] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
         """What `check -o json` prints."""
@@ -64,7 +66,15 @@ def check(path: str) -> Checked:
             unlabelled = sum(1 for _ in examples.load_unlabelled(sound))
         except SpecError as exc:
             faults += exc.faults
-    return Checked(faults) if faults else Checked([], found, unlabelled)
+    ignored = not_applied(sound.spec) if sound is not None else []
+    return Checked(faults, ignored=ignored) if faults else Checked([], found, unlabelled, ignored)
+
+
+def not_applied(spec: TaskSpecification) -> list[str]:
+    """What a specification asks for and does not get, in sentences."""
+    if spec.abstain is None:
+        return []
+    return ["abstain is read but not applied by this version: every answer is given"]
 
 
 def templates() -> list[str]:
