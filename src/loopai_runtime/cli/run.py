@@ -28,40 +28,48 @@ class Wall(StrEnum):
     CAGE = "cage"
 
 
+First = Annotated[
+    str | None, typer.Argument(metavar="TASK[@V]", help="The task; with --program, the input.", show_default=False)
+]
+Second = Annotated[
+    str | None, typer.Argument(metavar="INPUT", help="The input as JSON, or - for stdin.", show_default=False)
+]
+File = Annotated[
+    str | None, typer.Option("--file", "-f", metavar="FILE", help="A JSONL file of inputs, or - for stdin.")
+]
+LooseProgram = Annotated[
+    Path | None, typer.Option("--program", metavar="FILE.py", help="Run a loose program file in the sandbox.")
+]
+Details = Annotated[bool, typer.Option("--details", help="Print the whole result, not only the output.")]
+FailedLine = Annotated[
+    OnError, typer.Option("--on-error", help="A failed line of a batch: stop, drop the line, or keep it.")
+]
+Workers = Annotated[
+    int | None,
+    typer.Option("--workers", min=1, max=64, help="Executor processes for a batch.", show_default=False),
+]
+TimeoutMs = Annotated[
+    int | None, typer.Option("--timeout-ms", min=1, help="Instead of the task's own.", show_default=False)
+]
+NoRecord = Annotated[bool, typer.Option("--no-record", help="Do not append to the execution log.")]
+Walls = Annotated[Wall, typer.Option("--sandbox", help="With --program: which walls stand.")]
+
+
 def register(app: typer.Typer) -> None:
     app.command("run", rich_help_panel=options.USE)(run)
 
 
 def run(
-    first: Annotated[
-        str | None,
-        typer.Argument(metavar="TASK[@V]", help="The task; with --program, the input.", show_default=False),
-    ] = None,
-    second: Annotated[
-        str | None,
-        typer.Argument(metavar="INPUT", help="The input as JSON, or - for stdin.", show_default=False),
-    ] = None,
-    file: Annotated[
-        str | None, typer.Option("--file", "-f", metavar="FILE", help="A JSONL file of inputs, or - for stdin.")
-    ] = None,
-    program: Annotated[
-        Path | None, typer.Option("--program", metavar="FILE.py", help="Run a loose program file in the sandbox.")
-    ] = None,
-    details: Annotated[
-        bool, typer.Option("--details", help="Print the whole result, not only the output.")
-    ] = False,
-    on_error: Annotated[
-        OnError, typer.Option("--on-error", help="A failed line of a batch: stop, drop the line, or keep it.")
-    ] = OnError.FAIL,
-    workers: Annotated[
-        int | None,
-        typer.Option("--workers", min=1, max=64, help="Executor processes for a batch.", show_default=False),
-    ] = None,
-    timeout_ms: Annotated[
-        int | None, typer.Option("--timeout-ms", min=1, help="Instead of the task's own.", show_default=False)
-    ] = None,
-    no_record: Annotated[bool, typer.Option("--no-record", help="Do not append to the execution log.")] = False,
-    sandbox: Annotated[Wall, typer.Option("--sandbox", help="With --program: which walls stand.")] = Wall.FULL,
+    first: First = None,
+    second: Second = None,
+    file: File = None,
+    program: LooseProgram = None,
+    details: Details = False,
+    on_error: FailedLine = OnError.FAIL,
+    workers: Workers = None,
+    timeout_ms: TimeoutMs = None,
+    no_record: NoRecord = False,
+    sandbox: Walls = Wall.FULL,
     data_dir: options.DataDir = None,
     config: options.ConfigFile = None,
 ) -> None:
@@ -70,29 +78,29 @@ def run(
     The active version answers, or the one that TASK@V names. A file gives one result a line, in order.
     """
     from loopai_runtime.cli.inputs import open_executor
-    from loopai_runtime.errors import UsageError
 
+    given = _given(first, second, file, program)
     flags = {"execution__worker_count": workers, "execution__timeout_ms": timeout_ms}
-    if program is not None:
-        if second is not None or file is not None or first is None:
-            raise UsageError(
-                "with --program give one INPUT", hint='loopai run --program FILE.py \'{"text": "hi"}\''
-            )
-        raise typer.Exit(_loose(program, first, sandbox, options.settings(data_dir, config, **flags)))
-    if first is None or (second is None) == (file is None):
-        raise UsageError("give a TASK and either an INPUT or --file", hint='loopai run TASK \'{"text": "hi"}\'')
     settings = options.settings(data_dir, config, **flags)
+    if program is not None:
+        raise typer.Exit(_loose(program, given, sandbox, settings))
     with ExitStack() as stack:
-        executor = open_executor(
-            stack,
-            settings,
-            first,
-            workers=1 if file is None else None,
-            record=not no_record,
-        )
+        one = 1 if file is None else None
+        executor = open_executor(stack, settings, given, workers=one, record=not no_record)
         if file is not None:
             raise typer.Exit(_batch(executor, file, on_error))
         _single(executor, second or "", details)
+
+
+def _given(first: str | None, second: str | None, file: str | None, program: Path | None) -> str:
+    """The first argument, where the others go with it. Raises UsageError."""
+    from loopai_runtime.errors import UsageError
+
+    if program is not None and (first is None or second is not None or file is not None):
+        raise UsageError("with --program give one INPUT", hint='loopai run --program FILE.py \'{"text": "hi"}\'')
+    if first is None or (program is None and (second is None) == (file is None)):
+        raise UsageError("give a TASK and either an INPUT or --file", hint='loopai run TASK \'{"text": "hi"}\'')
+    return first
 
 
 def _single(executor: Executor, text: str, details: bool) -> None:
