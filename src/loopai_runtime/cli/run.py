@@ -149,7 +149,7 @@ def _batch(executor: Executor, file: str, on_error: OnError) -> int:
 def _loose(path: Path, text: str, wall: Wall, settings: Settings) -> int:
     """Run a program file under the walls asked for; print the result object with its accounting."""
     from loopai_runtime.cli.inputs import argument
-    from loopai_runtime.cli.render import out, say
+    from loopai_runtime.cli.render import out
     from loopai_runtime.errors import NotFound
     from loopai_runtime.flows.measure import run_loose
     from loopai_runtime.jsonl import dumps
@@ -158,7 +158,6 @@ def _loose(path: Path, text: str, wall: Wall, settings: Settings) -> int:
         source = path.read_bytes().decode("utf-8", "surrogateescape")
     except (FileNotFoundError, IsADirectoryError):
         raise NotFound("no such file", where=str(path)) from None
-    say("warning: the operating-system cage is not in this version; only the language policy and limits stand")
     line, code = run_loose(source, argument(text), wall.value, settings.config)
     out(dumps(line))
     return code

@@ -70,15 +70,20 @@ def examine(
 
 def _sandbox(config: Config) -> Check:
     """Whether a program really runs in the sandbox on this machine, found by running one."""
-    from loopai_runtime.sandbox import run_program
+    from loopai_runtime.sandbox import Program, SyncPool
 
     try:
-        outcome = run_program("def run(input_data):\n    return input_data\n", 1, require=config.sandbox.require)
+        with SyncPool(require=config.sandbox.require) as pool:
+            pool.load(Program("doctor", "def run(input_data):\n    return input_data\n"))
+            outcome, missing = pool.call("doctor", 1), pool.missing
     except LoopaiError as exc:
         return Check("sandbox", FAIL, str(exc), exc.hint or "")
     if outcome.status != "success":
         return Check("sandbox", FAIL, outcome.error.message if outcome.error else outcome.status)
-    return Check("sandbox", OK, f"a program ran in {outcome.wall_ms:.2f} ms behind the language policy and limits")
+    ran = f"a program ran in {outcome.wall_ms:.2f} ms behind the language policy and "
+    if missing:
+        return Check("sandbox", WARN, f"{ran}limits; missing of the cage: {missing}", "use a kernel that has them")
+    return Check("sandbox", OK, f"{ran}the operating-system cage")
 
 
 def _kernel() -> Iterator[Check]:

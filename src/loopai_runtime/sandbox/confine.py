@@ -1,14 +1,24 @@
-"""The cage around one executor process: what the operating system still lets it do. Runs inside the sandbox."""
+"""The cage around one executor process: what the operating system still lets it do. Runs inside the sandbox.
+
+Every wall is put up before a byte of a program arrives, and stands for the life of the process. A step that
+fails is a CageError, and the executor ends: fail closed. Only `lenient` goes on without what a kernel lacks.
+"""
 
 from __future__ import annotations
 
-import json
 import os
 import resource
+import signal
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from loopai_runtime.sandbox import kernel, landlock, seccomp
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _MIB = 1024 * 1024
-KEPT = 3
+KEPT = seccomp.DESCRIPTOR
 """The number of the one descriptor that an executor keeps."""
 
 
@@ -39,10 +49,46 @@ def _highest_descriptor() -> int:
     return min(soft, 1 << 20) if soft > 0 else 1 << 16
 
 
-def put_up(limits: Limits, *, cage: bool, lenient: bool) -> str:
-    """Confine this process for ever; answers what stands as JSON. Raises CageError on any step that fails."""
+def put_up(limits: Limits, *, parent: int, cage: bool, lenient: bool) -> str:
+    """Confine this process for ever; answers which walls are missing. Raises CageError where none may be."""
+    missing: list[str] = []
+    if cage:
+        if kernel.IS_KNOWN:
+            missing = _walls(parent, lenient)
+        elif lenient:
+            missing = ["seccomp", "landlock"]
+        else:
+            raise CageError(f"there is no cage for {os.uname().sysname} on {kernel.MACHINE}")
     _limit_resources(limits)
-    return json.dumps({"cage": False, "missing": []})
+    if cage and kernel.IS_KNOWN:
+        missing += _wall("seccomp", seccomp.put_up, lenient)
+    return ", ".join(missing)
+
+
+def _walls(parent: int, lenient: bool) -> list[str]:
+    """All but the filter, which forbids what puts up the rest; answers what is missing."""
+    return [
+        *_wall("PR_SET_PDEATHSIG", lambda: _die_with(parent), lenient),
+        *_wall("PR_SET_DUMPABLE", lambda: kernel.prctl(kernel.PR_SET_DUMPABLE, 0), lenient),
+        *_wall("no_new_privs", lambda: kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1), lenient),
+        *_wall("landlock", landlock.put_up, lenient),
+    ]
+
+
+def _wall(name: str, put_up: Callable[[], object], lenient: bool) -> list[str]:
+    try:
+        put_up()
+    except OSError as error:
+        if not lenient:
+            raise CageError(f"{name}: {error.strerror}") from None
+        return [name]
+    return []
+
+
+def _die_with(parent: int) -> None:
+    kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it died before that could be asked for
+        os._exit(0)
 
 
 def _limit_resources(limits: Limits) -> None:
@@ -51,6 +97,9 @@ def _limit_resources(limits: Limits) -> None:
         ("RLIMIT_CORE", 0),
         ("RLIMIT_FSIZE", 0),
         ("RLIMIT_NPROC", 0),
+        ("RLIMIT_NOFILE", 0),
+        ("RLIMIT_MEMLOCK", 0),
+        ("RLIMIT_MSGQUEUE", 0),
         ("RLIMIT_CPU", limits.cpu_seconds),
         ("RLIMIT_AS", address_space),
     ):

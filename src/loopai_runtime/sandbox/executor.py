@@ -115,8 +115,8 @@ class Executor:
     """It finishes what it has and is then replaced."""
     cpu_ms: float = 0.0
     peak_kb: int = 0
-    walls: str = ""
-    """Which walls it says stand, as JSON."""
+    missing: str = ""
+    """The walls of the cage that it goes without, as it says before it gets a program."""
     _decoder: Decoder = field(init=False)
     _out: bytearray = field(default_factory=bytearray)
     _flushing: bool = False
@@ -220,7 +220,7 @@ class Executor:
             if self.is_ready:
                 raise ProtocolError("it was ready twice")
             self.is_ready = True
-            self.walls = body[:500].decode("utf-8", "replace")
+            self.missing = body[:500].decode("utf-8", "replace")
             self.started = self.loop.time()
             self.events.ready(self)
         elif kind == From.ANSWER:

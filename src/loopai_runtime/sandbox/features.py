@@ -1,8 +1,4 @@
-"""What this kernel offers to build a cage from. Asks and changes nothing.
-
-Landlock's version: landlock_create_ruleset(2) with LANDLOCK_CREATE_RULESET_VERSION. Seccomp's strictest answer:
-seccomp(2) with SECCOMP_GET_ACTION_AVAIL. `no_new_privs`: prctl(2).
-"""
+"""What this kernel offers to build a cage from. Asks and changes nothing."""
 
 from __future__ import annotations
 
@@ -10,15 +6,13 @@ import ctypes
 import errno
 import os
 import platform
-import sys
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-_LANDLOCK_CREATE_RULESET = 444  # the same on every architecture
-_LANDLOCK_VERSION = 1
-_SECCOMP = {"x86_64": 317, "aarch64": 277}
-_SECCOMP_GET_ACTION_AVAIL = 2
-_SECCOMP_RET_KILL_PROCESS = 0x80000000
-_PR_GET_NO_NEW_PRIVS = 39
+from loopai_runtime.sandbox import kernel
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,40 +26,42 @@ class Feature:
 
 def features() -> list[Feature]:
     """Each feature a cage is built from, on this machine."""
-    machine = platform.machine()
-    if sys.platform != "linux" or machine not in _SECCOMP:
-        why = f"{platform.system()} on {machine} has none; Linux on x86_64 or aarch64 has"
-        return [Feature(name, None, why) for name in ("seccomp", "landlock", "no_new_privs")]
-    return [_seccomp(_SECCOMP[machine]), _landlock(), _no_new_privs()]
+    asked = {"seccomp": (_seccomp, "Linux 4.14"), "landlock": (_landlock, "Linux 5.13")}
+    asked["no_new_privs"] = (_no_new_privs, "Linux 3.5")
+    if not kernel.IS_KNOWN:
+        why = f"{platform.system()} on {kernel.MACHINE} has none; Linux on x86_64 or aarch64 has"
+        return [Feature(name, None, why) for name in asked]
+    return [_ask(name, question, since) for name, (question, since) in asked.items()]
 
 
-def _seccomp(number: int) -> Feature:
-    action = ctypes.c_uint32(_SECCOMP_RET_KILL_PROCESS)
-    result = _libc().syscall(number, _SECCOMP_GET_ACTION_AVAIL, 0, ctypes.byref(action))
-    return Feature("seccomp", "with kill_process") if result == 0 else Feature("seccomp", None, _why("Linux 4.14"))
+def _ask(name: str, question: Callable[[], str], since: str) -> Feature:
+    try:
+        return Feature(name, question())
+    except OSError as error:
+        return Feature(name, None, _why(error, since))
 
 
-def _landlock() -> Feature:
-    version = _libc().syscall(_LANDLOCK_CREATE_RULESET, None, ctypes.c_size_t(0), _LANDLOCK_VERSION)
-    return Feature("landlock", f"ABI {version}") if version > 0 else Feature("landlock", None, _why("Linux 5.13"))
+def _seccomp() -> str:
+    action = ctypes.c_uint32(kernel.SECCOMP_RET_KILL_PROCESS)
+    kernel.call(kernel.SECCOMP, kernel.SECCOMP_GET_ACTION_AVAIL, 0, ctypes.byref(action))
+    return "with kill_process"
 
 
-def _no_new_privs() -> Feature:
-    known = _libc().prctl(_PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) >= 0
-    return Feature("no_new_privs", "yes") if known else Feature("no_new_privs", None, _why("Linux 3.5"))
+def _landlock() -> str:
+    return f"ABI {kernel.landlock_version()}"
 
 
-def _libc() -> ctypes.CDLL:
-    return ctypes.CDLL(None, use_errno=True)
+def _no_new_privs() -> str:
+    kernel.prctl(kernel.PR_GET_NO_NEW_PRIVS)
+    return "yes"
 
 
-def _why(since: str) -> str:
-    """What the last refusal means, in words."""
-    code = ctypes.get_errno()
-    if code == errno.EOPNOTSUPP:
+def _why(error: OSError, since: str) -> str:
+    """What a refusal means, in words."""
+    if error.errno == errno.EOPNOTSUPP:
         return "switched off at boot; it belongs into the kernel's lsm= list"
-    if code in (errno.EPERM, errno.EACCES):
+    if error.errno in (errno.EPERM, errno.EACCES):
         return "forbidden from outside, as by a container's own filter; allow it there"
-    if code in (errno.ENOSYS, errno.EINVAL):
+    if error.errno in (errno.ENOSYS, errno.EINVAL):
         return f"not in this kernel; {since} and newer have it, unless a container hides it"
-    return os.strerror(code)
+    return os.strerror(error.errno or 0)

@@ -6,7 +6,7 @@ import json
 from collections import deque
 from typing import TYPE_CHECKING, Any, Self
 
-from loopai_runtime.errors import ConfigError, Fault, NotFound, PolicyRefused
+from loopai_runtime.errors import Fault, NotFound, PolicyRefused
 from loopai_runtime.sandbox import protocol
 from loopai_runtime.sandbox.executor import Executor, Job, Turn
 from loopai_runtime.sandbox.nursery import Exit, Nursery
@@ -31,11 +31,13 @@ _AHEAD = 32  # calls a worker that `map` keeps under way
 class SyncPool:
     """Executors for synchronous code; use it in a `with`. Each program is compiled in a process of its own."""
 
-    def __init__(self, workers: int = 1, *, require: Require = "full", wall: Wall = "full") -> None:
+    def __init__(
+        self, workers: int = 1, *, require: Require = "full", wall: Wall = "full", ceiling_mb: int = CEILING_MB
+    ) -> None:
         self._walls = _walls(require, wall)
         self._loop = SmallLoop()
         self._nursery = Nursery(self._loop)
-        settings = Settings(workers, 1, self._walls, CEILING_MB, QUEUE_LIMIT, protocol.MAX_OUTPUT)
+        settings = Settings(workers, 1, self._walls, ceiling_mb, QUEUE_LIMIT, protocol.MAX_OUTPUT)
         self._scheduler = Scheduler(self._loop, self._nursery, settings)
         self._jobs: dict[str, Job] = {}
         self._handles = 0
@@ -50,6 +52,11 @@ class SyncPool:
         self._scheduler.stop()
         self._nursery.close()
         self._loop.close()
+
+    @property
+    def missing(self) -> str:
+        """The walls of the cage that this system lacks, where `require` lets the pool go on without them."""
+        return self._scheduler.missing
 
     @property
     def restarts(self) -> int:
@@ -171,18 +178,9 @@ class _Compilation:
 
 
 def _walls(require: Require, wall: Wall) -> int:
-    """The bits of an order. Raises ConfigError for the cage alone: it is not built yet, so nothing would stand."""
-    if wall == "cage":
-        raise ConfigError(
-            [
-                Fault(
-                    "the operating-system cage is not in this version; a program under it alone would have no wall"
-                )
-            ],
-            hint="use the wall full or policy",
-        )
+    """The bits of an order. The cage alone is never lenient: nothing else would stand."""
     bits = {"full": Walls.POLICY | Walls.CAGE, "policy": Walls.POLICY, "cage": Walls.CAGE}[wall]
-    return bits | (Walls.LENIENT if require == "policy" else 0)
+    return bits | (Walls.LENIENT if require == "policy" and wall != "cage" else 0)
 
 
 def _payload(value: Any) -> bytes:
@@ -205,7 +203,7 @@ def run_program(
     memory_mb: int = 256,
 ) -> Outcome:
     """Run a loose program on one input behind the walls asked for; a refusal is an outcome too."""
-    with SyncPool(workers=1, require=require, wall=wall) as pool:
+    with SyncPool(workers=1, require=require, wall=wall, ceiling_mb=memory_mb) as pool:
         try:
             pool.load(Program("program", source, timeout_ms, memory_mb))
         except PolicyRefused as exc:

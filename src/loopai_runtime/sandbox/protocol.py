@@ -43,7 +43,7 @@ class To(IntEnum):
 class From(IntEnum):
     """Frames from an executor."""
 
-    READY = 1  # JSON: which walls stand
+    READY = 1  # text: which walls of the cage are missing
     COMPILED = 2  # the code
     REFUSED = 3  # JSON: [[message, line or null], ...]
     LOADED = 4

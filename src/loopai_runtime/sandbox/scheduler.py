@@ -68,7 +68,8 @@ class Scheduler:
         self.jobs: dict[int, Job] = {}
         self.queue: deque[Call] = deque()
         self.restarts = 0
-        self.standing = ""
+        self.missing = ""
+        """The walls of the cage that executors go without."""
         self.broken: ConfigError | None = None
         """Set when executors do not start any more: then every call fails."""
         self._queued_bytes = 0
@@ -177,7 +178,9 @@ class Scheduler:
 
     def ready(self, executor: Executor) -> None:
         self._failed_starts = 0
-        self.standing = executor.walls
+        if executor.missing and not self.missing:
+            log.warning("the sandbox goes on without %s, as sandbox.require is policy", executor.missing)
+        self.missing = executor.missing
         for job in list(self.jobs.values())[-_PRELOADED:]:
             if job.preload:
                 executor.load(job, LOAD_TIMEOUT_S)

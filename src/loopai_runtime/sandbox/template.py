@@ -26,6 +26,7 @@ class Template:
     def __init__(self, control: socket.socket) -> None:
         self.control = control
         self.children: dict[int, int] = {}
+        self.pid = os.getpid()
         self.base_kb = worker.base_kb()
 
     def serve(self) -> None:
@@ -36,7 +37,7 @@ class Template:
         poll = select.poll()
         poll.register(self.control, select.POLLIN)
         poll.register(wake, select.POLLIN)
-        self.report(Report.HELLO, 0, os.getpid(), 0, 0, 0)
+        self.report(Report.HELLO, 0, self.pid, 0, 0, 0)
         while True:
             for descriptor, _ in poll.poll():
                 if descriptor == wake:
@@ -55,7 +56,7 @@ class Template:
             limits = confine.Limits(self.base_kb, ceiling_mb, cpu_seconds)
             pid = os.fork()
             if pid == 0:
-                _executor(descriptors[0], walls, limits)
+                _executor(descriptors[0], walls, limits, self.pid)
             os.close(descriptors[0])
             self.children[pid] = executor
             self.report(Report.FORKED, executor, pid, 0, 0, 0)
@@ -90,7 +91,7 @@ def _pipe() -> tuple[int, int]:
     return wake, waker
 
 
-def _executor(descriptor: int, walls: int, limits: confine.Limits) -> None:
+def _executor(descriptor: int, walls: int, limits: confine.Limits, parent: int) -> None:
     """The child's life, from fork to exit; it never returns."""
     code = 70
     try:
@@ -98,11 +99,12 @@ def _executor(descriptor: int, walls: int, limits: confine.Limits) -> None:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         connection = socket.socket(fileno=confine.keep_only(descriptor))
         try:
-            standing = confine.put_up(limits, cage=bool(walls & Walls.CAGE), lenient=bool(walls & Walls.LENIENT))
+            cage, lenient = bool(walls & Walls.CAGE), bool(walls & Walls.LENIENT)
+            missing = confine.put_up(limits, parent=parent, cage=cage, lenient=lenient)
         except confine.CageError as error:
             connection.sendall(frame(From.BROKEN, str(error).encode()))
             os._exit(71)
-        connection.sendall(frame(From.READY, standing.encode()))
+        connection.sendall(frame(From.READY, missing.encode()))
         served = worker.Worker(connection, under_policy=bool(walls & Walls.POLICY), base_kb=limits.base_kb)
         served.serve()
         code = 0
