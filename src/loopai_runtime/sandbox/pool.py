@@ -1,4 +1,4 @@
-"""The pool's face for synchronous callers: load programs, call them, one by one or many at once."""
+"""The pool's two faces, for synchronous callers and for asyncio: load programs, call them, many at once."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 from loopai_runtime.errors import Fault, NotFound, PolicyRefused
 from loopai_runtime.sandbox import protocol
-from loopai_runtime.sandbox.executor import Executor, Job, Turn
-from loopai_runtime.sandbox.nursery import Exit, Nursery
+from loopai_runtime.sandbox.compilation import Compilation, to_bytes
+from loopai_runtime.sandbox.executor import Job
+from loopai_runtime.sandbox.nursery import Nursery
 from loopai_runtime.sandbox.protocol import Entry as EntryCode
 from loopai_runtime.sandbox.protocol import Walls
 from loopai_runtime.sandbox.reactor import SmallLoop
@@ -17,41 +18,30 @@ from loopai_runtime.sandbox.records import Entry, Outcome, Program, ProgramFault
 from loopai_runtime.sandbox.scheduler import Scheduler, Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from asyncio import AbstractEventLoop, Future
+    from collections.abc import Callable, Iterable, Iterator
     from types import TracebackType
 
-COMPILE_TIMEOUT_S = 20.0
-COMPILE_MEMORY_MB = 2048
+    from loopai_runtime.sandbox.reactor import Loop
+
 CEILING_MB = 4096
 QUEUE_LIMIT = 10_000
 _ENTRIES = {"score": EntryCode.SCORE, "run": EntryCode.RUN, "explain": EntryCode.EXPLAIN}
 _AHEAD = 32  # calls a worker that `map` keeps under way
 
 
-class SyncPool:
-    """Executors for synchronous code; use it in a `with`. Each program is compiled in a process of its own."""
+class _Face:
+    """Programs by key, the scheduler, and the template behind it, on any loop."""
 
     def __init__(
-        self, workers: int = 1, *, require: Require = "full", wall: Wall = "full", ceiling_mb: int = CEILING_MB
+        self, loop: Loop, workers: int, require: Require, wall: Wall, ceiling_mb: int, queue_limit: int
     ) -> None:
         self._walls = _walls(require, wall)
-        self._loop = SmallLoop()
-        self._nursery = Nursery(self._loop)
-        settings = Settings(workers, 1, self._walls, ceiling_mb, QUEUE_LIMIT, protocol.MAX_OUTPUT)
-        self._scheduler = Scheduler(self._loop, self._nursery, settings)
+        self._births = Nursery(loop)
+        settings = Settings(workers, 1, self._walls, ceiling_mb, queue_limit, protocol.MAX_OUTPUT)
+        self._scheduler = Scheduler(loop, self._births, settings)
         self._jobs: dict[str, Job] = {}
         self._handles = 0
-
-    def __enter__(self) -> Self:
-        self._scheduler.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._scheduler.stop()
-        self._nursery.close()
-        self._loop.close()
 
     @property
     def missing(self) -> str:
@@ -63,22 +53,55 @@ class SyncPool:
         """How many executors were replaced."""
         return self._scheduler.restarts
 
+    @property
+    def waiting(self) -> int:
+        """How many calls wait for an executor."""
+        return len(self._scheduler.queue)
+
+    def unload(self, key: str) -> None:
+        """Forget a program; calls that are under way still get their answers."""
+        if job := self._jobs.pop(key, None):
+            self._scheduler.remove(job.handle)
+
+    def _know(self, program: Program, code: bytes) -> None:
+        self.unload(program.key)
+        self._handles += 1
+        limits = (program.timeout_ms / 1000, program.memory_mb, program.max_output_bytes)
+        job = self._jobs[program.key] = Job(self._handles, program.key, code, *limits)
+        self._scheduler.add(job)
+
+    def _submit(self, key: str, payload: bytes, entry: Entry, done: Callable[[Outcome], None]) -> None:
+        if key not in self._jobs:
+            raise NotFound(f"no program {key!r} is loaded")
+        self._scheduler.submit(self._jobs[key], _ENTRIES[entry], payload, done)
+
+    def _stop(self) -> None:
+        self._scheduler.stop()
+        self._births.close()
+
+
+class SyncPool(_Face):
+    """Executors for synchronous code; use it in a `with`. Each program is compiled in a process of its own."""
+
+    def __init__(
+        self, workers: int = 1, *, require: Require = "full", wall: Wall = "full", ceiling_mb: int = CEILING_MB
+    ) -> None:
+        self._loop = SmallLoop()
+        super().__init__(self._loop, workers, require, wall, ceiling_mb, QUEUE_LIMIT)
+
+    def __enter__(self) -> Self:
+        self._scheduler.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop()
+        self._loop.close()
+
     def load(self, program: Program) -> None:
         """Compile a program and make it known under its key. Raises PolicyRefused, ConfigError."""
-        code = self._compile(program.source)
-        if known := self._jobs.pop(program.key, None):
-            self._scheduler.remove(known.handle)
-        self._handles += 1
-        job = Job(
-            self._handles,
-            program.key,
-            code,
-            program.timeout_ms / 1000,
-            program.memory_mb,
-            program.max_output_bytes,
-        )
-        self._jobs[program.key] = job
-        self._scheduler.add(job)
+        self._know(program, self._compile(program.source))
 
     def check(self, source: str) -> None:
         """Raises PolicyRefused with every fault if the language policy does not let `source` in."""
@@ -87,18 +110,17 @@ class SyncPool:
     def call(self, key: str, value: Any, *, entry: Entry = "score") -> Outcome:
         """The outcome of one call. Raises NotFound for a key that was not loaded, Busy, ConfigError."""
         answers: list[Outcome] = []
-        self._scheduler.submit(self._job(key), _ENTRIES[entry], _payload(value), answers.append)
+        self._submit(key, to_payload(value), entry, answers.append)
         self._loop.run_until(lambda: bool(answers))
         return answers[0]
 
     def map(self, key: str, values: Iterable[Any], *, entry: Entry = "score") -> Iterator[Outcome]:
         """The outcomes of many calls in the order of `values`, which is read no further ahead than it must be."""
-        job = self._job(key)
         under_way: deque[list[Outcome]] = deque()
         ahead = _AHEAD * max(1, self._scheduler.settings.workers)
         for value in values:
             answers: list[Outcome] = []
-            self._scheduler.submit(job, _ENTRIES[entry], _payload(value), answers.append)
+            self._submit(key, to_payload(value), entry, answers.append)
             under_way.append(answers)
             if len(under_way) >= ahead:
                 yield self._next(under_way)
@@ -110,71 +132,63 @@ class SyncPool:
         self._loop.run_until(lambda: bool(first))
         return first[0]
 
-    def _job(self, key: str) -> Job:
-        if key not in self._jobs:
-            raise NotFound(f"no program {key!r} is loaded")
-        return self._jobs[key]
-
     def _compile(self, source: str) -> bytes:
-        try:
-            raw = source.encode("utf-8")
-        except UnicodeEncodeError:
-            raise PolicyRefused([Fault("the source holds a lone surrogate, which is not text")]) from None
-        if len(raw) > protocol.MAX_SOURCE:
-            raise PolicyRefused([Fault(f"the source is larger than {protocol.MAX_SOURCE} bytes")])
-        return _Compilation(self._loop, self._nursery, self._walls).run(raw)
+        compilation = Compilation(self._loop, self._births, self._walls, to_bytes(source), lambda: None)
+        self._loop.run_until(lambda: compilation.is_over)
+        return compilation.code
 
 
-class _Compilation:
-    """One executor that compiles one source and dies: a hostile source is parsed nowhere else."""
+class Pool(_Face):
+    """Executors for asyncio code; use it in an `async with`. Belongs to the loop that runs when it is made."""
 
-    def __init__(self, loop: SmallLoop, nursery: Nursery, walls: int) -> None:
-        self._loop = loop
-        self._nursery = nursery
-        self._walls = walls
-        self._code: bytes | None = None
-        self._faults: list[ProgramFault] = []
-        self._done = False
+    def __init__(
+        self,
+        workers: int = 1,
+        *,
+        require: Require = "full",
+        wall: Wall = "full",
+        ceiling_mb: int = CEILING_MB,
+        queue_limit: int = QUEUE_LIMIT,
+    ) -> None:
+        import asyncio  # here, as the synchronous face must not pay for it
 
-    def run(self, source: bytes) -> bytes:
-        number, sock = self._nursery.spawn(self._walls, COMPILE_MEMORY_MB, self._ended)
-        executor = Executor(number, sock, self._loop, self, protocol.MAX_OUTPUT)
-        executor.compile(source, under_policy=bool(self._walls & Walls.POLICY), timeout_s=COMPILE_TIMEOUT_S)
-        timer = self._loop.call_later(COMPILE_TIMEOUT_S, self._give_up, "it took too long to compile")
-        self._loop.run_until(lambda: self._done)
-        timer.cancel()
-        executor.close()
-        self._nursery.kill(number)
-        if self._code is None:
-            raise PolicyRefused([Fault(f.message, "program.py", f.line) for f in self._faults])
-        return self._code
+        self._loop: AbstractEventLoop = asyncio.get_running_loop()
+        super().__init__(self._loop, workers, require, wall, ceiling_mb, queue_limit)
 
-    def _give_up(self, reason: str) -> None:
-        if not self._done:
-            self._faults = [ProgramFault("PolicyRefused", reason)]
-            self._done = True
+    async def __aenter__(self) -> Self:
+        self._scheduler.start()
+        return self
 
-    def _ended(self, exit_: Exit | None) -> None:
-        self._give_up(f"the compiler ended on it ({exit_ or 'lost'})")
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop()
 
-    # -- executor.Events
-    def ready(self, executor: Executor) -> None:
-        """It has its order already."""
+    async def load(self, program: Program) -> None:
+        """Compile a program and make it known under its key. Raises PolicyRefused, ConfigError."""
+        over: Future[None] = self._loop.create_future()
+        compilation = Compilation(
+            self._loop,
+            self._births,
+            self._walls,
+            to_bytes(program.source),
+            lambda: None if over.done() else over.set_result(None),
+        )
+        await over
+        self._know(program, compilation.code)
 
-    def compiled(self, executor: Executor, code: bytes | None, faults: list[ProgramFault]) -> None:
-        self._code, self._faults, self._done = code, faults, True
+    def submit(self, key: str, payload: bytes, done: Callable[[Outcome], None], *, entry: Entry = "score") -> None:
+        """Start a call with an input that is JSON already; `done` gets its outcome, once, from the event loop.
 
-    def loaded(self, executor: Executor, handle: int, fault: ProgramFault | None) -> None:
-        self._give_up("the compiler broke the protocol")
+        Raises NotFound for a key that was not loaded, Busy when too many calls wait, ConfigError.
+        """
+        self._submit(key, payload, entry, done)
 
-    def answered(self, executor: Executor, turn: Turn, outcome: Outcome) -> None:
-        self._give_up("the compiler broke the protocol")
-
-    def failed(self, executor: Executor, reason: str) -> None:
-        self._give_up(f"the compiler failed: {reason}")
-
-    def closed(self, executor: Executor) -> None:
-        """How it ended comes from the template."""
+    async def call(self, key: str, value: Any, *, entry: Entry = "score") -> Outcome:
+        """The outcome of one call. Raises as `submit` does."""
+        answer: Future[Outcome] = self._loop.create_future()
+        self._submit(key, to_payload(value), entry, lambda out: None if answer.done() else answer.set_result(out))
+        return await answer
 
 
 def _walls(require: Require, wall: Wall) -> int:
@@ -183,7 +197,8 @@ def _walls(require: Require, wall: Wall) -> int:
     return bits | (Walls.LENIENT if require == "policy" and wall != "cage" else 0)
 
 
-def _payload(value: Any) -> bytes:
+def to_payload(value: Any) -> bytes:
+    """An input as executors read it. Raises ValueError for what is no JSON value."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode("utf-8")
 
 
