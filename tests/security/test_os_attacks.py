@@ -82,10 +82,10 @@ class Fronts:
         return self._ended[user, mode]
 
     def close(self) -> None:
+        """Let those end that nobody asked for: a front tidies up after itself."""
         for process in self._running.values():
-            if process.poll() is None:
-                process.kill()
-                process.communicate()
+            if process.stdout and not process.stdout.closed:
+                process.communicate(timeout=_SECONDS)
 
     def run(self, user: str, *words: str) -> subprocess.CompletedProcess[str]:
         if user == "nobody" and self.why_not_nobody:

@@ -18,7 +18,7 @@ def joins_a_new_keyring(given):
     return call(given, "keyctl", 1, None)
 
 
-@attack(answered)
+@attack(answered, needs_root=True)
 def makes_a_map_for_kernel_programs(given):
     return call(given, "bpf", 0, struct.pack("IIII", 2, 4, 4, 1) + bytes(112), 128)
 
@@ -51,25 +51,25 @@ def adopts_the_children_of_its_children(given):
     return call(given, "prctl", 36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
 
 
-@attack(answered)
+@attack(answered, needs_root=True)
 def sets_the_time_zone_of_the_kernel(given):
     return call(given, "settimeofday", None, bytes.fromhex(given["time_zone"]))  # to what it is
 
 
-@attack(answered)
+@attack(answered, needs_root=True)
 def renames_the_host(given):
     socket.sethostname(socket.gethostname())
     return "renamed to the same"
 
 
-@attack(answered)
+@attack(answered, needs_root=True)
 def reads_the_log_of_the_kernel(given):
     text = ctypes.create_string_buffer(4096)
     call(given, "syslog", 3, text, 4096)
     return "read"
 
 
-@attack(answered)
+@attack(answered, needs_root=True)
 def asks_how_large_the_log_of_the_kernel_is(given):
     return call(given, "syslog", 10, None, 0)
 
@@ -80,7 +80,7 @@ def makes_a_segment_of_its_own(given):
     return call(given, "modify_ldt", 1, segment, len(segment))
 
 
-@attack(answered)
+@attack(answered, needs_root=True)
 def takes_real_time_priority(given):
     os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
     os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))

@@ -70,12 +70,12 @@ def offers_an_abstract_socket(given):
     return door.getsockname().decode()
 
 
-@attack(answered)
+@attack(answered, needs_root=True)
 def listens_to_every_packet(given):
     return socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0x0300).fileno()
 
 
-@attack(answered)
+@attack(answered, needs_root=True)
 def forges_packets(given):
     return socket.socket(socket.AF_INET, socket.SOCK_RAW, 255).fileno()
 

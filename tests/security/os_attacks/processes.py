@@ -237,13 +237,13 @@ def leaves_its_session(given):
     return "left"
 
 
-@attack(answered)
+@attack(answered, needs_root=True)
 def becomes_another_user(given):
     os.setresuid(1, 1, 1)
     return "became daemon"
 
 
-@attack(answered)
+@attack(answered, needs_root=True)
 def joins_the_namespaces_of_another_process(given):
     process = call(given, "pidfd_open", given["bystander"], 0)
     return call(given, "setns", process, 0x04000000)

@@ -64,7 +64,7 @@ def reads_through_the_c_library(given):
     return text.value.decode()
 
 
-@attack(secret)
+@attack(secret, needs_root=True)
 def opens_a_file_by_its_handle(given):
     handle = ctypes.create_string_buffer(struct.pack("Ii", 128, 0), 136)
     mount = ctypes.c_int()

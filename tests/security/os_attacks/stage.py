@@ -23,6 +23,7 @@ from typing import Any, Self
 
 from tests.security.os_attacks.numbers import numbers
 
+PR_SET_PDEATHSIG = 1
 PR_SET_PTRACER = 0x59616D61
 LEAKED = 200
 """The number from which on the front's own descriptors lie."""
@@ -165,10 +166,11 @@ def _kernel_time_zone() -> str:
 
 
 def _bystander() -> int:
-    """A process of the same user with the same memory and environment. It lets anybody trace it."""
+    """A process of the same user with the same memory and environment. It lets anybody trace it, and dies with its parent."""
     ready, tell = os.pipe()
     pid = os.fork()
     if pid == 0:
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, ctypes.c_long(signal.SIGKILL), 0, 0, 0)
         ctypes.CDLL(None).prctl(PR_SET_PTRACER, ctypes.c_long(-1), 0, 0, 0)
         os.write(tell, b"!")
         while True:

@@ -83,7 +83,7 @@ def makes_a_named_pipe(given):
     os.mkfifo(given["mark"])
 
 
-@attack(marked)
+@attack(marked, needs_root=True)
 def makes_a_device(given):
     os.mknod(given["mark"], 0o20600, os.makedev(1, 3))
 
@@ -93,7 +93,7 @@ def opens_a_file_to_everybody(given):
     os.chmod(given["canary"], 0o777)
 
 
-@attack(changed)
+@attack(changed, needs_root=True)
 def gives_a_file_away(given):
     os.chown(given["canary"], 1, -1)
 
@@ -122,23 +122,23 @@ def changes_how_the_kernel_kills_it(given):
     return os.write(os.open("/proc/self/oom_score_adj", os.O_WRONLY), b"500")
 
 
-@attack(answered)
+@attack(answered, needs_root=True)
 def moves_its_root(given):
     os.chroot(given["dir"])
     return "moved"
 
 
-@attack(lambda stage, _output: stage.hidden.is_mount())
+@attack(lambda stage, _output: stage.hidden.is_mount(), needs_root=True)
 def mounts_a_file_system(given):
     failing(libc().mount(b"none", given["hidden"].encode(), b"tmpfs", 0, None))
 
 
-@attack(answered)
+@attack(answered, needs_root=True)
 def prepares_a_file_system_to_mount(given):
     return call(given, "fsopen", b"tmpfs", 0)
 
 
-@attack(answered)
+@attack(answered, needs_root=True)
 def makes_a_copy_of_a_mount(given):
     return call(given, "open_tree", -100, given["hidden"].encode(), 1)
 
