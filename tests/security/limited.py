@@ -36,7 +36,8 @@ def lift() -> str:
 
 def main(walls: str, deed: str) -> None:
     if walls == "limits":
-        confine.put_up(confine.Limits(base_kb=1 << 20, ceiling_mb=256, cpu_seconds=10), cage=False, lenient=False)
+        limits = confine.Limits(base_kb=1 << 20, ceiling_mb=256, cpu_seconds=10)
+        confine.put_up(limits, parent=os.getppid(), cage=False, lenient=False)
     try:
         said = {"fill": fill, "fork": fork, "raise": lift}[deed]()
     except OSError as error:
