@@ -295,6 +295,16 @@ class ExecutionRecord(Record):
     arm: Literal["incumbent", "candidate"] | None = None
     deployment_id: str
 
+    def line(self) -> dict[str, Any]:
+        """The record as its line in the log: the contract's names and order, absent fields left out."""
+        line = self.model_dump(mode="json", by_alias=True)
+        for name in ("confidence", "abstained", "error", "pi", "rollout_id", "arm"):
+            if line[name] is None:
+                del line[name]
+        if "error" in line:
+            line["error"] = {key: value for key, value in line["error"].items() if value is not None}
+        return line
+
 
 class ValidationRecord(Record):
     schema_version: Literal[1] = Field(1, alias="schema")

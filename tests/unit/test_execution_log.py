@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from loopai_runtime.datasets.execution_log import ExecutionLog, record_line
+from loopai_runtime.datasets.execution_log import ExecutionLog
 from loopai_runtime.errors import StorageError
 from loopai_runtime.layout import Layout
 from loopai_runtime.models import ErrorInfo, ExecutionRecord
 
 
-def record(n: int = 0, day: str = "2026-11-22", **changes: object) -> ExecutionRecord:
+def record(n: int = 0, day: str = "2026-11-22", **changes: object) -> dict[str, object]:
     fields: dict[str, object] = {
         "execution_id": f"id-{n}",
         "task_id": "spam",
@@ -27,18 +27,16 @@ def record(n: int = 0, day: str = "2026-11-22", **changes: object) -> ExecutionR
         "timestamp": f"{day}T10:00:00.000000Z",
         "deployment_id": "edge-1",
     }
-    return ExecutionRecord.model_validate(fields | changes)
+    return ExecutionRecord.model_validate(fields | changes).line()
 
 
 def test_a_line_has_the_contracts_names_in_order_and_leaves_absent_ones_out() -> None:
-    assert list(record_line(record())) == [
+    assert list(record()) == [
         "schema", "execution_id", "task_id", "version", "input", "output", "source", "status",
         "latency_ms", "timestamp", "sampled", "deployment_id",
     ]  # fmt: skip
-    assert record_line(record())["schema"] == 1
-    full = record_line(
-        record(confidence=0.9, abstained=False, pi=0.05, error=ErrorInfo(type="KeyError", message="x"))
-    )
+    assert record()["schema"] == 1
+    full = record(confidence=0.9, abstained=False, pi=0.05, error=ErrorInfo(type="KeyError", message="x"))
     assert full["confidence"] == 0.9
     assert full["abstained"] is False
     assert full["error"] == {"type": "KeyError", "message": "x"}

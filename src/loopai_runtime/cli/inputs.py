@@ -26,7 +26,7 @@ def open_executor(
     """The version that `ref` names, loaded into a sandbox pool that lives as long as `stack`."""
     from loopai_runtime.artifacts.store import ArtifactStore
     from loopai_runtime.datasets.execution_log import ExecutionLog
-    from loopai_runtime.flows.execute import Executor
+    from loopai_runtime.flows.execute import Executor, sampling_of
     from loopai_runtime.flows.measure import open_pool
 
     stored = ArtifactStore(settings.layout).read(ref)
@@ -36,6 +36,7 @@ def open_executor(
         settings.config,
         # Asked for only when recording: it may have to be written, and a read-only directory can still answer.
         deployment_id=settings.layout.deployment_id(settings.config) if record else "",
+        sampling=sampling_of(stored.artifact, settings.config, settings.layout) if record else None,
         log=ExecutionLog(settings.layout) if record else None,
     )
 

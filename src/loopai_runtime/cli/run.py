@@ -115,7 +115,7 @@ def _single(executor: Executor, text: str, details: bool) -> None:
     if result.failure is not None:
         raise result.failure
     if not details and result.record is not None:
-        out(dumps(result.record.output))
+        out(dumps(result.output))
 
 
 def _batch(executor: Executor, file: str, on_error: OnError) -> int:

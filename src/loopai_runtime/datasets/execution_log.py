@@ -8,38 +8,23 @@ from loopai_runtime import jsonl
 from loopai_runtime.layout import make_dir
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from loopai_runtime.layout import Layout
-    from loopai_runtime.models import ExecutionRecord
-
-# Fields of the record that are left out of its line when they say nothing.
-_OPTIONAL = ("confidence", "abstained", "error", "pi", "rollout_id", "arm")
-
-
-def record_line(record: ExecutionRecord) -> dict[str, Any]:
-    """The record as its line in the log: the contract's names and order, absent fields left out."""
-    line = record.model_dump(mode="json", by_alias=True)
-    for name in _OPTIONAL:
-        if line[name] is None:
-            del line[name]
-    if "error" in line:
-        line["error"] = {key: value for key, value in line["error"].items() if value is not None}
-    return line
 
 
 class ExecutionLog:
-    """Appends records below one data directory. Raises StorageError when they cannot be kept."""
+    """Appends lines (see `ExecutionRecord.line`) below one data directory. Raises StorageError."""
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
 
-    def append(self, records: Iterable[ExecutionRecord]) -> None:
+    def append(self, records: Iterable[Mapping[str, Any]]) -> None:
         """Append a batch: one write for each task and day it touches, each record in its own day."""
         batches: dict[tuple[str, str], list[bytes]] = {}
         for record in records:
-            place = (record.task_id, record.timestamp[:10])
-            batches.setdefault(place, []).append(jsonl.compact(record_line(record)))
+            place = (record["task_id"], record["timestamp"][:10])
+            batches.setdefault(place, []).append(jsonl.compact(record))
         for (task_id, day), lines in batches.items():
             make_dir(self._layout.executions(task_id))
             jsonl.append(self._layout.executions(task_id, day), lines)

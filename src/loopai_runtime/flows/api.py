@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Any
 from loopai_runtime.artifacts.store import ArtifactStore
 from loopai_runtime.config import Config
 from loopai_runtime.datasets.execution_log import ExecutionLog
-from loopai_runtime.flows.execute import Executor, Request
+from loopai_runtime.flows.execute import Executor, Request, sampling_of
 from loopai_runtime.flows.generate import generate as _generate
 from loopai_runtime.flows.measure import open_pool
 from loopai_runtime.layout import Layout
+from loopai_runtime.models import ExecutionRecord
 from loopai_runtime.synthesis.specfile import load
 
 if TYPE_CHECKING:
     from loopai_runtime.flows.generate import Generated
-    from loopai_runtime.models import ExecutionRecord
 
 
 def generate(
@@ -58,13 +58,13 @@ def run(
             stored,
             config,
             deployment_id=layout.deployment_id(config) if record else "",
+            sampling=sampling_of(stored.artifact, config, layout) if record else None,
             log=ExecutionLog(layout) if record else None,
         )
         result = executor.run(Request(value))
     if result.failure is not None:
         raise result.failure
-    assert result.record is not None
-    return result.record
+    return ExecutionRecord.model_validate(result.record)
 
 
 def _open(data_dir: str | Path | None, settings: dict[str, Any]) -> tuple[Config, Layout]:

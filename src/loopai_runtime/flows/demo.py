@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from loopai_runtime import jsonl
 from loopai_runtime.artifacts.store import ArtifactStore
 from loopai_runtime.datasets.execution_log import ExecutionLog
-from loopai_runtime.flows.execute import Executor, Request
+from loopai_runtime.flows.execute import Executor, Request, sampling_of
 from loopai_runtime.flows.generate import Generated, generate
 from loopai_runtime.flows.measure import open_pool
 from loopai_runtime.layout import make_dir
@@ -67,6 +67,7 @@ def demo(folder: Path, layout: Layout, config: Config, progress: Callable[[str, 
             stored,
             config,
             deployment_id=layout.deployment_id(config),
+            sampling=sampling_of(stored.artifact, config, layout),
             log=ExecutionLog(layout),
         )
         results = list(zip(values, executor.run_all(Request(value) for value in values), strict=True))

@@ -116,8 +116,8 @@ def evaluate(
 
 def score(version: int, results: Sequence[Result], expected: Sequence[Any]) -> Score:
     """Judge results against the right outputs, as JSON values."""
-    outputs = [result.record.output if result.record else None for result in results]
-    answered = [result.ok and not (result.record and result.record.abstained) for result in results]
+    outputs = [result.output for result in results]
+    answered = [result.ok and not result.abstained for result in results]
     right = [
         gave and jsonl.equal(output, truth)
         for gave, output, truth in zip(answered, outputs, expected, strict=True)
@@ -131,7 +131,7 @@ def score(version: int, results: Sequence[Result], expected: Sequence[Any]) -> S
         if gave or not result.ok
     ]
     labels, confusion = _by_label(pairs)
-    times = [result.record.latency_ms for result in results if result.record] or [0.0]
+    times = [result.latency_ms for result in results if result.record] or [0.0]
     return Score(
         version=version,
         rows=len(results),

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from loopai_runtime.errors import InputError, LoopaiError, ProgramError, ProgramKilled, ProgramTimeout
-from loopai_runtime.models import ErrorInfo, ExecutionRecord, ExecutionStatus, new_id, utc_now
+from loopai_runtime.models import new_id, utc_now
+from loopai_runtime.sampling import RandomSampling
 from loopai_runtime.sandbox import Program
 from loopai_runtime.schemas import Schema
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from loopai_runtime.artifacts.store import Stored
     from loopai_runtime.config import Config
     from loopai_runtime.datasets.execution_log import ExecutionLog
+    from loopai_runtime.layout import Layout
     from loopai_runtime.models import ProgramArtifact
     from loopai_runtime.sandbox import Outcome, SyncPool
 
@@ -37,11 +39,11 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What became of a request: the record of its execution, or the fault that kept it from running."""
+    """What became of a request: the line of its execution, or the fault that kept it from running."""
 
     version: int
     request: Request | None = None
-    record: ExecutionRecord | None = None
+    record: dict[str, Any] | None = None
     refused: InputError | None = None
     failure: ProgramError | None = None
 
@@ -53,23 +55,34 @@ class Result:
     def error(self) -> LoopaiError | None:
         return self.refused or self.failure
 
+    @property
+    def output(self) -> Any:
+        return self.record["output"] if self.record else None
+
+    @property
+    def abstained(self) -> bool:
+        return bool(self.record and self.record.get("abstained"))
+
+    @property
+    def latency_ms(self) -> float:
+        return self.record["latency_ms"] if self.record else 0.0
+
     def line(self) -> dict[str, Any]:
         """The result object of `run`, its keys in the contract's order."""
         line: dict[str, Any] = {}
         if self.request is not None and self.request.id is not None:
             line["id"] = self.request.id
-        record = self.record
-        line["output"] = record.output if record else None
-        line["status"] = record.status.value if record else ExecutionStatus.ERROR.value
-        if record and record.confidence is not None:
-            line["confidence"] = record.confidence
-        if record and record.abstained is not None:
-            line["abstained"] = record.abstained
+        record = self.record or {"output": None, "status": "error", "latency_ms": 0.0, "execution_id": new_id()}
+        line["output"] = record["output"]
+        line["status"] = record["status"]
+        for name in ("confidence", "abstained"):
+            if name in record:
+                line[name] = record[name]
         line["version"] = self.version
-        line["latency_ms"] = record.latency_ms if record else 0.0
-        line["execution_id"] = record.execution_id if record else new_id()
-        if record and record.error:
-            line["error"] = record.error.model_dump(include={"type", "message", "path"}, exclude_none=True)
+        line["latency_ms"] = record["latency_ms"]
+        line["execution_id"] = record["execution_id"]
+        if "error" in record:
+            line["error"] = {k: v for k, v in record["error"].items() if k in ("type", "message", "path")}
         elif self.refused:
             error = {"type": type(self.refused).__name__, "message": self.refused.message}
             line["error"] = error | ({"path": self.refused.path} if self.refused.path else {})
@@ -79,11 +92,20 @@ class Result:
 class Service:
     """One version as it answers: what it accepts, when it abstains, what is recorded. It runs nothing itself."""
 
-    def __init__(self, artifact: ProgramArtifact, deployment_id: str) -> None:
+    def __init__(
+        self, artifact: ProgramArtifact, deployment_id: str, sampling: RandomSampling | None = None
+    ) -> None:
         self.artifact = artifact
+        self.key = f"{artifact.task_id}@{artifact.version}"
         self._deployment_id = deployment_id
+        self._sampling = sampling
         self._inputs = Schema(artifact.input_schema)
         self._outputs = Schema(artifact.output_schema)
+
+    def program(self, code: str, config: Config) -> Program:
+        """The version's program and its limits, as a pool loads it."""
+        timeout_ms = config.timeout_ms(self.artifact.timeout_ms)
+        return Program(self.key, code, timeout_ms, self.artifact.memory_mb)
 
     def check(self, value: Any) -> None:
         """Raises InputError with the JSON path of the first fault."""
@@ -102,27 +124,36 @@ class Service:
         fault = self._outputs.faults(outcome.output)[0]
         return ProgramError(f"the output is not what the schema promises: {fault}", type="OutputError")
 
-    def _record(self, request: Request, outcome: Outcome, failure: ProgramError | None) -> ExecutionRecord:
+    def _record(self, request: Request, outcome: Outcome, failure: ProgramError | None) -> dict[str, Any]:
+        """The execution's line, as `ExecutionRecord.line` would have it; built here, as it is built for each."""
         abstained = self._abstains(outcome) if failure is None else None
-        error = ErrorInfo(type=failure.type, message=failure.message, line=failure.line) if failure else None
-        status = ExecutionStatus.SUCCESS
+        execution_id = new_id()
+        line: dict[str, Any] = {
+            "schema": 1,
+            "execution_id": execution_id,
+            "task_id": self.artifact.task_id,
+            "version": self.artifact.version,
+            "input": request.input,
+            "output": None if failure or abstained else outcome.output,
+        }
+        if failure is None:
+            if outcome.confidence is not None:
+                line["confidence"] = outcome.confidence
+            if abstained is not None:
+                line["abstained"] = abstained
+        line["source"] = "none" if abstained else "program"
+        line["status"] = "success" if failure is None else "timeout" if outcome.status == "timeout" else "error"
         if failure is not None:
-            status = ExecutionStatus.TIMEOUT if outcome.status == "timeout" else ExecutionStatus.ERROR
-        return ExecutionRecord(
-            execution_id=new_id(),
-            task_id=self.artifact.task_id,
-            version=self.artifact.version,
-            input=request.input,
-            output=None if failure or abstained else outcome.output,
-            confidence=outcome.confidence if failure is None else None,
-            abstained=abstained,
-            source="none" if abstained else "program",
-            status=status,
-            error=error,
-            latency_ms=round(outcome.wall_ms, 4),
-            timestamp=utc_now(),
-            deployment_id=self._deployment_id,
-        )
+            line["error"] = {"type": failure.type, "message": failure.message}
+            if failure.line is not None:
+                line["error"]["line"] = failure.line
+        line["latency_ms"] = round(outcome.wall_ms, 4)
+        line["timestamp"] = utc_now()
+        line["sampled"] = False
+        if self._sampling is not None:
+            line["sampled"], line["pi"] = self._sampling.choose(execution_id)
+        line["deployment_id"] = self._deployment_id
+        return line
 
     def _abstains(self, outcome: Outcome) -> bool | None:
         """Whether the answer is withheld; None where the version never abstains."""
@@ -145,21 +176,15 @@ class Executor:
         config: Config,
         *,
         deployment_id: str = "",
+        sampling: RandomSampling | None = None,
         log: ExecutionLog | None = None,
     ) -> None:
         self.artifact = stored.artifact
-        self._service = Service(stored.artifact, deployment_id)
+        self._service = Service(stored.artifact, deployment_id, sampling)
         self._pool = pool
         self._log = log
-        self._key = f"{self.artifact.task_id}@{self.artifact.version}"
-        pool.load(
-            Program(
-                key=self._key,
-                source=stored.code,
-                timeout_ms=config.timeout_ms(self.artifact.timeout_ms),
-                memory_mb=self.artifact.memory_mb,
-            )
-        )
+        self._key = self._service.key
+        pool.load(self._service.program(stored.code, config))
 
     def run(self, request: Request) -> Result:
         """Execute one request. Raises InputError where the schema refuses the input."""
@@ -217,6 +242,11 @@ class Executor:
         if self._log is not None and result.record is not None:
             self._log.append([result.record])
         return result
+
+
+def sampling_of(artifact: ProgramArtifact, config: Config, layout: Layout) -> RandomSampling:
+    """How the version's executions are chosen for checking. Raises StorageError."""
+    return RandomSampling(config.sampling_rate(artifact.sampling_rate), layout.secret("sampling"))
 
 
 def failure_of(outcome: Outcome) -> ProgramError | None:

@@ -322,8 +322,7 @@ def _change(number: int, row: dict[str, Any], was: Result, now: Result) -> Chang
 
 def _answer(result: Result) -> list[Any]:
     """What tells two answers apart: an error, an abstention and the output null are three things."""
-    record = result.record
-    return [result.ok, record.output if record else None, bool(record and record.abstained)]
+    return [result.ok, result.output, result.abstained]
 
 
 def _code(old: Stored, new: Stored) -> list[str]:

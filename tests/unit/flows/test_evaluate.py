@@ -29,7 +29,7 @@ def answer(output: Any, abstained: bool | None = None) -> Result:
         timestamp="2026-11-22T00:00:00Z",
         deployment_id="d",
     )
-    return Result(1, Request(None), record)
+    return Result(1, Request(None), record.line())
 
 
 def refused() -> Result:

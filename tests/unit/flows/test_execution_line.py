@@ -1,0 +1,67 @@
+"""The line of an execution is what the record's model says it is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from loopai_runtime.flows.execute import Request, Service
+from loopai_runtime.models import AbstainThreshold, Complexity, ExecutionRecord, ProgramArtifact, SynthesisStrategy
+from loopai_runtime.sampling import RandomSampling
+from loopai_runtime.sandbox import Outcome, ProgramFault
+
+SUCCESS = Outcome("success", "spam", 0.8, wall_ms=0.1234567)
+OUTCOMES = {
+    "success": SUCCESS,
+    "without confidence": Outcome("success", "ham", None, wall_ms=0.1),
+    "error": Outcome("error", error=ProgramFault("KeyError", "'x'", 7), wall_ms=0.2),
+    "error without a line": Outcome("error", error=ProgramFault("Crash", "ended")),
+    "timeout": Outcome("timeout", error=ProgramFault("Timeout", "slow"), stopped_by="timeout", wall_ms=1000.0),
+    "memory": Outcome("error", error=ProgramFault("MemoryError", "MemoryError"), stopped_by="memory"),
+    "forbidden output": Outcome("success", "eggs", 0.9),
+}
+
+
+def artifact(**changes: Any) -> ProgramArtifact:
+    fields: dict[str, Any] = {
+        "id": "1", "task_id": "spam", "version": 3, "synthesis_strategy": SynthesisStrategy.ML, "learner": "x",
+        "confidence_score": 0.9, "confidence_kind": "accuracy_bound", "accuracy_target": 0.9,
+        "latency_target_ms": 10.0, "timeout_ms": 1000, "memory_mb": 256, "input_schema": {"type": "object"},
+        "output_schema": {"enum": ["spam", "ham"]},
+        "complexity_metrics": Complexity(lines=1, branches=1, features=1, bytes=1),
+        "created_at": "2026-11-24T00:00:00Z",
+    }  # fmt: skip
+    return ProgramArtifact(**(fields | changes))
+
+
+@pytest.mark.parametrize("outcome", OUTCOMES.values(), ids=OUTCOMES)
+@pytest.mark.parametrize(
+    "abstain", [None, AbstainThreshold(threshold=0.85, target_accuracy=0.98, confidence=0.95)]
+)
+@pytest.mark.parametrize("sampling", [None, RandomSampling(0.5, b"key")])
+def test_every_line_is_the_models_own(outcome: Outcome, abstain: Any, sampling: Any) -> None:
+    service = Service(artifact(abstain=abstain), "edge-1", sampling)
+    line = service.finish(Request({"text": "hi"}), outcome).record
+    assert line is not None
+    again = ExecutionRecord.model_validate(line).line()
+    assert again == line
+    assert list(again) == list(line)
+
+
+def test_the_runtime_abstains_below_the_threshold() -> None:
+    policy = AbstainThreshold(threshold=0.85, target_accuracy=0.98, confidence=0.95)
+    result = Service(artifact(abstain=policy), "edge-1").finish(Request({}), SUCCESS)
+    assert (result.output, result.abstained, result.ok) == (None, True, True)
+    assert result.record is not None
+    assert result.record["source"] == "none"
+
+
+def test_sampling_takes_its_share_and_says_its_probability() -> None:
+    sampling = RandomSampling(0.2, b"key")
+    chosen = [sampling.choose(f"id-{n}") for n in range(20_000)]
+    assert {choice.pi for choice in chosen} == {0.2}
+    assert 3800 < sum(choice.sampled for choice in chosen) < 4200
+    assert [sampling.choose("id-7") for _ in range(3)] == [chosen[7]] * 3
+    other = RandomSampling(0.2, b"another")
+    assert [other.choose(f"id-{n}").sampled for n in range(50)] != [c.sampled for c in chosen[:50]]
