@@ -145,33 +145,73 @@ def lines(file: IO[bytes]) -> Iterator[Line]:
             yield Line(number, raw)
 
 
+def encode(value: Any) -> bytes:
+    """A strict JSON value as one compact line, as fast as it goes; the spelling of some floats may differ from
+    `compact`, so nothing that is compared or hashed is made of it."""
+    import orjson  # here, as commands that serve nothing need not load it
+
+    try:
+        return orjson.dumps(value)
+    except TypeError:  # an integer beyond 64 bits
+        return compact(value)
+
+
 def append(path: Path, records: Iterable[bytes]) -> None:
     """Append records, each one line, as a single O_APPEND write, so that other processes' lines stay whole.
 
-    A file whose last line was torn by a crash gets its newline first. Raises StorageError; after a partial
-    write (a full disk) the file is cut back to where it was.
+    Raises StorageError; after a partial write (a full disk) the file is cut back to where it was.
     """
     block = b"".join(record + b"\n" for record in records)
     if not block:
         return
     with storage_errors(path):
-        descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
+        descriptor = open_to_append(path)
         try:
-            _append_block(descriptor, block, path)
+            append_block(descriptor, block)
         finally:
             os.close(descriptor)
 
 
-def _append_block(descriptor: int, block: bytes, path: Path) -> None:
+def open_to_append(path: Path) -> int:
+    """A descriptor for `append_block`. Raises OSError."""
+    return os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
+
+
+def append_block(descriptor: int, block: bytes) -> int:
+    """Append whole lines, or nothing; answers how many bytes of a torn tail were cut off before. Raises OSError.
+
+    The lock orders appenders only while one of them mends a torn tail or undoes a partial write.
+    """
     import errno
     import fcntl
 
-    # The lock orders appenders only while one of them mends a torn tail or undoes a partial write.
     fcntl.flock(descriptor, fcntl.LOCK_EX)
-    size = os.fstat(descriptor).st_size
-    if size and os.pread(descriptor, 1, size - 1) != b"\n":
-        block = b"\n" + block
-    written = os.write(descriptor, block)
-    if written != len(block):
-        os.ftruncate(descriptor, size)
-        raise OSError(errno.ENOSPC, "short write", str(path))
+    try:
+        size = os.fstat(descriptor).st_size
+        torn = 0
+        if size and os.pread(descriptor, 1, size - 1) != b"\n":
+            size, torn, block = _mended(descriptor, size, block)
+        written = os.write(descriptor, block)
+        if written != len(block):
+            os.ftruncate(descriptor, size)
+            raise OSError(errno.ENOSPC, "short write")
+        return torn
+    finally:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+
+
+def _mended(descriptor: int, size: int, block: bytes) -> tuple[int, int, bytes]:
+    """A last line without its newline: completed if it is whole JSON (somebody's editor), else cut off: it was
+    torn by a crash, so nobody was told that it had been kept."""
+    start = size
+    tail = b""
+    while start and b"\n" not in tail:
+        start = max(0, start - 65536)
+        tail = os.pread(descriptor, size - start, start)
+    line = tail.rpartition(b"\n")[2]
+    try:
+        loads(line)
+        return size, 0, b"\n" + block
+    except InputError:
+        os.ftruncate(descriptor, size - len(line))
+        return size - len(line), len(line), block

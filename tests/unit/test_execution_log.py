@@ -83,7 +83,7 @@ def test_lines_of_many_processes_never_interleave(tmp_path: Path) -> None:
     assert len({json.loads(line)["execution_id"] for line in lines}) == len(lines) == 400
 
 
-def test_a_torn_last_line_does_not_swallow_the_next_record(tmp_path: Path) -> None:
+def test_what_a_crash_tore_is_cut_off_before_the_next_record(tmp_path: Path) -> None:
     layout = Layout(tmp_path)
     log = ExecutionLog(layout)
     log.append([record(1)])
@@ -92,7 +92,7 @@ def test_a_torn_last_line_does_not_swallow_the_next_record(tmp_path: Path) -> No
         file.write(b'{"execution_id": "torn')
     log.append([record(2)])
     lines = path.read_bytes().splitlines()
-    assert [json.loads(lines[i])["execution_id"] for i in (0, 2)] == ["id-1", "id-2"]
+    assert [json.loads(line)["execution_id"] for line in lines] == ["id-1", "id-2"]
 
 
 def _append_under_a_size_limit(root: str, limit: int, results: object) -> None:

@@ -165,11 +165,19 @@ def test_records_are_appended_privately(tmp_path: Path) -> None:
     assert path.stat().st_mode & 0o777 == 0o600
 
 
-def test_a_torn_last_line_does_not_swallow_the_next_record(tmp_path: Path) -> None:
+@pytest.mark.parametrize("torn", [b'{"a": ', b'{"a": "' + b"x" * 200_000])
+def test_what_a_crash_tore_is_cut_off(tmp_path: Path, torn: bytes) -> None:
     path = tmp_path / "log.jsonl"
-    path.write_bytes(b'1\n{"a": ')
+    path.write_bytes(b"1\n" + torn)
     jsonl.append(path, [b"2"])
-    assert path.read_bytes() == b'1\n{"a": \n2\n'
+    assert path.read_bytes() == b"1\n2\n"
+
+
+def test_a_whole_last_line_without_its_newline_is_completed(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    path.write_bytes(b'1\n{"a": 1}')
+    jsonl.append(path, [b"2"])
+    assert path.read_bytes() == b'1\n{"a": 1}\n2\n'
 
 
 def test_a_partial_write_is_undone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -42,8 +42,9 @@ class Job:
     max_output: int
     mean_ms: float | None = None
     """A running mean of how long its calls take; unknown before the first."""
-    preload: bool = True
-    """Whether executors get it before they are asked for it; not once that has gone wrong."""
+    preload: bool = False
+    """Whether executors get it before they are asked for it: once it has loaded well in one of them."""
+    tried: bool = False
 
     @property
     def cost_ms(self) -> float:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SLOW_S = 0.020
-LOAD_TIMEOUT_S = 5.0
+LOAD_TIMEOUT_S = 2.0
 START_TIMEOUT_S = 20.0
 GRACE_S = 1.0
 """How long the template may take to say how an executor ended."""
@@ -95,12 +95,16 @@ class Scheduler:
         return sum(turn.call is not None for executor in self.executors.values() for turn in executor.turns)
 
     def add(self, job: Job) -> None:
-        """Make a compiled program known to the executors, now and in future."""
+        """Make a compiled program known: to one executor at once, to the others when it has loaded well there."""
         self.jobs[job.handle] = job
-        for executor in self.executors.values():
-            if executor.is_ready and not executor.dying:
-                executor.load(job, LOAD_TIMEOUT_S)
+        self._try(job)
         self._tick_soon()
+
+    def _try(self, job: Job) -> None:
+        """Load a program in the executor that has least to do: module-level code may be an endless loop."""
+        able = [e for e in self.executors.values() if e.is_ready and not e.dying and not e.retiring]
+        if able and not any(job.handle in executor.known for executor in able):
+            min(able, key=lambda e: e.backlog_ms).load(job, LOAD_TIMEOUT_S)
 
     def remove(self, handle: int) -> None:
         self.jobs.pop(handle, None)
@@ -184,6 +188,8 @@ class Scheduler:
         for job in list(self.jobs.values())[-_PRELOADED:]:
             if job.preload:
                 executor.load(job, LOAD_TIMEOUT_S)
+            elif not job.tried:
+                self._try(job)
         self._dispatch()
 
     def answered(self, executor: Executor, turn: Turn, outcome: Outcome) -> None:
@@ -198,8 +204,12 @@ class Scheduler:
         self._dispatch()
 
     def loaded(self, executor: Executor, handle: int, fault: ProgramFault | None) -> None:
-        if fault is not None and handle in self.jobs:
-            self.jobs[handle].preload = False
+        if job := self.jobs.get(handle):
+            if fault is None and not job.tried:
+                for other in self.executors.values():
+                    if other.is_ready and not other.dying and handle not in other.known:
+                        other.load(job, LOAD_TIMEOUT_S)
+            job.tried, job.preload = True, fault is None
         self._dispatch()
 
     def compiled(self, executor: Executor, code: bytes | None, faults: list[ProgramFault]) -> None:
@@ -297,7 +307,7 @@ class Scheduler:
         job = self.jobs.get(turn.handle)
         call = turn.call or self._first_queued(turn.handle)
         if turn.call is None and job is not None:
-            job.preload = False
+            job.tried, job.preload = True, False
         if call is None:
             return
         if turn.call is None:

@@ -1,0 +1,168 @@
+"""The execution log of a server: all records of a tick in one write, and each caller told when its own is kept.
+
+`fsync: never` leaves it to the kernel when bytes reach the disk; a crash of the process loses nothing, a power cut
+what the kernel had not written (about 30 s). `interval` fsyncs every second, off the loop: a power cut loses a
+second. `always` tells a caller only after fsync; records that come in meanwhile share the next one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Literal
+
+from loopai_runtime import jsonl
+from loopai_runtime.errors import StorageError
+from loopai_runtime.layout import make_dir, storage_errors
+
+if TYPE_CHECKING:
+    from loopai_runtime.layout import Layout
+
+log = logging.getLogger(__name__)
+
+Fsync = Literal["never", "interval", "always"]
+Kept = Callable[[StorageError | None], None]
+Place = tuple[str, str]  # task, day
+
+INTERVAL_S = 1.0
+_MAX_OPEN = 128
+
+
+class LiveLog:
+    """Belongs to one event loop. `on_full: serve` tells callers that all is well when it is not, and counts."""
+
+    def __init__(self, layout: Layout, *, fsync: Fsync, on_full: Literal["reject", "serve"]) -> None:
+        self._layout = layout
+        self._fsync = fsync
+        self._serve_on = on_full == "serve"
+        self._loop = asyncio.get_running_loop()
+        self._thread = ThreadPoolExecutor(1, "fsync")
+        self._waiting: dict[Place, tuple[list[bytes], list[Kept]]] = {}
+        self._files: dict[Place, int] = {}
+        self._unsynced: set[Place] = set()
+        self._flushing = False
+        self._timer: asyncio.TimerHandle | None = None
+        self.bytes = 0
+        self.dropped = 0
+        """Records that were answered without being kept (`storage.on_full: serve`)."""
+        self.torn_bytes = 0
+        """What a crash had left of lines that nobody was told of, and was cut off."""
+        self.trouble: StorageError | None = None
+        """Why the last write failed; None after one that did not."""
+
+    def append(self, task_id: str, day: str, line: bytes, kept: Kept) -> None:
+        """Keep a record; `kept` is called once, from the loop, with None or with what stood against it."""
+        lines, callers = self._waiting.setdefault((task_id, day), ([], []))
+        lines.append(line)
+        callers.append(kept)
+        if not self._flushing:
+            self._flushing = True
+            self._loop.call_soon(self._flush)
+
+    def close(self) -> None:
+        """Write and fsync what there is. The loop may not run any more; everybody is told before this returns."""
+        while self._waiting:
+            self._settle(self._write_all())
+        if self._timer:
+            self._timer.cancel()
+        self._thread.shutdown()
+        if self._fsync != "never":
+            self._sync(list(self._unsynced))
+        for descriptor in self._files.values():
+            os.close(descriptor)
+        self._files.clear()
+
+    def _flush(self) -> None:
+        if self._fsync == "always":
+            self._loop.create_task(self._flush_durably())
+            return
+        self._flushing = False
+        self._settle(self._write_all())
+        if self._fsync == "interval" and self._timer is None:
+            self._timer = self._loop.call_later(INTERVAL_S, self._sync_soon)
+
+    async def _flush_durably(self) -> None:
+        while self._waiting:
+            written = self._write_all()
+            await self._loop.run_in_executor(self._thread, self._sync, list(self._unsynced))
+            self._settle(written)
+        self._flushing = False
+
+    def _sync_soon(self) -> None:
+        self._timer = None
+        self._loop.run_in_executor(self._thread, self._sync, list(self._unsynced))
+
+    def _write_all(self) -> list[tuple[list[Kept], StorageError | None]]:
+        waiting, self._waiting = self._waiting, {}
+        written = []
+        for place, (lines, callers) in waiting.items():
+            error = self._write(place, lines)
+            if error is not None and self._serve_on:
+                self.dropped += len(lines)
+                written.append((callers, None))
+            else:
+                written.append((callers, error))
+        return written
+
+    @staticmethod
+    def _settle(written: list[tuple[list[Kept], StorageError | None]]) -> None:
+        for callers, error in written:
+            for kept in callers:
+                kept(error)
+
+    def _write(self, place: Place, lines: list[bytes]) -> StorageError | None:
+        path = self._layout.executions(*place)
+        lines.append(b"")
+        block = b"\n".join(lines)
+        try:
+            with storage_errors(path):
+                self.torn_bytes += jsonl.append_block(self._descriptor(place), block)
+        except (StorageError, OSError) as error:
+            self._forget(place)
+            known = error if isinstance(error, StorageError) else StorageError(str(error), where=str(path))
+            if self.trouble is None:
+                log.error("executions are not kept: %s", known)
+            self.trouble = known
+            return known
+        if self.trouble is not None:
+            log.warning("executions are kept again")
+            self.trouble = None
+        self.bytes += len(block)
+        self._unsynced.add(place)
+        return None
+
+    def _descriptor(self, place: Place) -> int:
+        """The open file of a day; opened again where somebody removed it. Raises OSError, StorageError."""
+        descriptor = self._files.get(place)
+        if descriptor is not None and os.fstat(descriptor).st_nlink:
+            return descriptor
+        self._forget(place)
+        if len(self._files) >= _MAX_OPEN:
+            self._forget(next(iter(self._files)))
+        path = self._layout.executions(*place)
+        make_dir(path.parent)
+        descriptor = self._files[place] = jsonl.open_to_append(path)
+        return descriptor
+
+    def _forget(self, place: Place) -> None:
+        descriptor = self._files.pop(place, None)
+        if descriptor is not None:
+            if place in self._unsynced and self._fsync != "never":
+                self._sync_one(place, descriptor)
+            os.close(descriptor)
+
+    def _sync(self, places: list[Place]) -> None:
+        for place in places:
+            descriptor = self._files.get(place)
+            if descriptor is not None:
+                self._sync_one(place, descriptor)
+
+    def _sync_one(self, place: Place, descriptor: int) -> None:
+        self._unsynced.discard(place)
+        try:
+            os.fsync(descriptor)
+        except OSError as error:
+            log.error("fsync of %s: %s", self._layout.executions(*place), error)
