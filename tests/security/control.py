@@ -32,14 +32,14 @@ def _attempt(order: dict) -> dict:
         for source, value in order["calls"]:
             if source not in programs:
                 programs[source] = {"__name__": "program"}
-                exec(compile(source.encode(), "program.py", "exec"), programs[source])
+                exec(compile(source.encode(), "program.py", "exec", dont_inherit=True), programs[source])
             answer = programs[source]["run"](value)
         text = json.dumps(answer, ensure_ascii=False, allow_nan=False)
         too_long = len(text.encode()) > order["output"]
     except MemoryError:
         return {"ending": "memory"}
     except BaseException as error:
-        return {"ending": type(error).__name__[:40], "output": str(error)[:500]}
+        return {"ending": type(error).__name__[:40], "output": f"{error} {error.args!r}"[:500]}
     return {"ending": "output"} if too_long else {"ending": "answer", "output": text}
 
 

@@ -8,11 +8,12 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from loopai_runtime.errors import PolicyRefused
 from loopai_runtime.sandbox.pool import COMPILE_TIMEOUT_S, SyncPool
 from loopai_runtime.sandbox.records import MIB, Outcome, Program
+from loopai_runtime.sandbox.scheduler import LOAD_TIMEOUT_S
 from tests.security.snippets import CANARY, MEMORY_MB, SECRET, TIMEOUT_MS, Snippet
 
 CONTROL = Path(__file__).with_name("control.py")
@@ -126,12 +127,16 @@ def faults(snippet: Snippet, found: Attempt, canary: Canary, pool: SyncPool) -> 
         wrong.append("it was refused without a word")
     if found.load_s > COMPILE_TIMEOUT_S + GRACE_S:
         wrong.append(f"compiling took {found.load_s:.1f} s")
-    if found.call_s > TIMEOUT_MS / 1000 + GRACE_S:
+    allowed_s = (LOAD_TIMEOUT_S if snippet.at_load else 0) + TIMEOUT_MS / 1000 + GRACE_S
+    if found.call_s > allowed_s:
         wrong.append(f"the answer took {found.call_s:.2f} s")
     if found.outcome is not None and found.outcome.peak_kb > (MEMORY_MB + SLACK_MB) * 1024:
         wrong.append(f"it took {found.outcome.peak_kb // 1024} MiB")
     if found.outcome is not None and len(found.outcome.raw) > MIB:
         wrong.append(f"it answered with {len(found.outcome.raw)} bytes")
+    started = time.monotonic()
     if (after := pool.call("ping", SECRET)).output != SECRET:
         wrong.append(f"the call after it failed: {after.error}")
+    if (took_s := time.monotonic() - started) > 2:
+        wrong.append(f"the call after it took {took_s:.1f} s")
     return wrong

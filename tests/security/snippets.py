@@ -22,7 +22,9 @@ class Snippet:
     the call after it - of the program `then`, if there is one - answers with it.
 
     A bomb names in `bomb` how a plain process ends on it: `time` (still busy after twice the timeout), `memory` and
-    `output` (more than twice the limit), or the name of the exception or signal. It succeeds when it is not stopped.
+    `output` (more than twice the limit), the name of the exception or signal, or `broken` (whichever comes first).
+    It succeeds when it is not stopped. With `at_load` it goes off before `run` is called, where a program has the
+    time to load and not that of a call.
     """
 
     name: str
@@ -33,6 +35,7 @@ class Snippet:
     first: dict[str, Any] | None = None
     then: str | None = None
     bomb: str | None = None
+    at_load: bool = False
 
     @property
     def host(self) -> bool:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 # only snippets that go for the host count there.
 WALLS: tuple[Wall, ...] = ("policy",)
 
+SPENT = ("time", "memory")  # which of the two runs out first is the machine's affair
+
 CASES = [
     pytest.param(snippet, id=f"{'unseen' if is_held_out(snippet.name) else 'seen'}-{snippet.name}")
     for snippet in CORPUS
@@ -62,6 +64,8 @@ def test_control_succeeds_without_a_wall(snippet: Snippet, plain: Plain, canary:
     written = canary.changed()
     if snippet.bomb == "broken":
         assert found["ending"] != "answer"
+    elif snippet.bomb in SPENT:
+        assert found["ending"] in SPENT, found
     elif snippet.bomb is not None:
         assert found["ending"] == snippet.bomb, found
     else:

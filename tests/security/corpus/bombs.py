@@ -18,7 +18,7 @@ def body(text: str) -> str:
 nesting = Family("deep nesting", SNIPPETS)
 for name, expression, ending in [
     ("parentheses", "(" * 300 + "0" + ")" * 300, "SyntaxError"),
-    ("lists", "[" * 150 + "]" * 150, "answer"),
+    ("lists", "[" * 300 + "]" * 300, "SyntaxError"),
     ("minus signs", "-" * 30_000 + "1", "broken"),
     ("not", "not " * 30_000 + "1", "broken"),
     ("sums", "1" + "+x" * 30_000, "broken"),
@@ -27,18 +27,17 @@ for name, expression, ending in [
     ("subscripts", "x" + "[0]" * 30_000, "broken"),
     ("lambdas", "lambda: " * 3_000 + "0", "broken"),
     ("conditions", "0 if x else " * 3_000 + "0", "broken"),
-    ("comprehensions", "[x for x in " * 99 + "x" + "]" * 99, "SyntaxError"),
+    ("comprehensions", "[x for x in " * 250 + "x" + "]" * 250, "SyntaxError"),
     ("powers", "2" + "**x" * 30_000, "broken"),
-    ("f-strings", 'f"{x}" ' * 30_000, "answer"),
 ]:
     nesting(name, body(f"x = 1\nreturn {expression}"), bomb=ending)
 nesting("indents", RUN + "".join(" " * n + "if 1:\n" for n in range(1, 120)) + " " * 120 + "pass\n", bomb="IndentationError")
 nesting("elif", body("x = input_data\nif x == 0:\n    pass\n" + "elif x == 1:\n    pass\n" * 5_000), bomb="broken")
-nesting("functions", "".join(" " * n + f"def f{n}():\n" for n in range(60)) + " " * 60 + "pass\n" + body("return {}[0]"), bomb="SyntaxError")
+nesting("functions", RUN + "".join(" " * n + f"def f{n}():\n" for n in range(1, 120)) + " " * 120 + "pass\n", bomb="IndentationError")
 nesting("recursion", "def f(x):\n    return f(x)\n\n" + body("return f(0)"), bomb="RecursionError")
 nesting("recursion in repr", body("x = []\nfor _ in range(100_000):\n    x = [x]\nreturn repr(x)"), bomb="RecursionError")
 nesting("recursion in a comparison", body("x, y = [], []\nfor _ in range(100_000):\n    x, y = [x], [y]\nreturn x == y"), bomb="RecursionError")
-nesting("recursion in hashing", body("x = ()\nfor _ in range(100_000):\n    x = (x,)\nreturn hash(x)"), bomb="broken")
+nesting("recursion in hashing", body("x = ()\nfor _ in range(1_000_000):\n    x = (x,)\nreturn hash(x)"), bomb="broken")
 nesting("recursion in a sort key", "class K:\n    def __lt__(self, other):\n        return sorted([K(), K()])\n\n" + body("return sorted([K(), K()])"), bomb="RecursionError")
 nesting("an answer of many floors", body("x = []\nfor _ in range(100_000):\n    x = [x]\nreturn x"), bomb="RecursionError")
 nesting("an answer that holds itself", body("x = []\nx.append(x)\nreturn x"), bomb="ValueError")
@@ -50,7 +49,7 @@ nesting("partials around partials", "import functools\n\n" + body("x = abs\nfor 
 # ------------------------------------------------------------------------------------------- constant folding
 folding = Family("constant folding bombs", SNIPPETS, bomb="time")
 folding("power of powers", body("return 9**9**9 % 10"))
-folding("power of powers in a default", "def run(input_data, x=9**9**9):\n    return 0")
+folding("power of powers in a default", "def run(input_data, x=9**9**9):\n    return 0", at_load=True)
 folding("shift", body("return (1 << (1 << 33)) & 1"), bomb="memory")
 folding("repeated text", body("return len('x' * 10**9)"), bomb="memory")
 folding("repeated bytes", body("return len(b'x' * 10**9)"), bomb="memory")
@@ -58,9 +57,9 @@ folding("repeated tuple", body("return len((1, 2, 3) * 10**9)"), bomb="memory")
 folding("tuples of tuples", body("return len(((((1,) * 200 * 200) * 200) * 200) * 20)"), bomb="memory")
 folding("formatted width", body("return len('%1000000000d' % 1)"), bomb="memory")
 folding("f-string width", body("return len(f'{1:1000000000}')"), bomb="memory")
-folding("annotation", "x: 9**9**9 = 0\n\n" + body("return 0"))
+folding("annotation", "class A:\n    x: 9**9**9 = 0\n\n" + body("return 0"), at_load=True)
 folding("key of a subscript", body("return {}[9**9**9]"))
-folding("decorator", "@(lambda f, n=9**9**9: f)\n" + body("return 0"))
+folding("decorator", "@(lambda f, n=9**9**9: f)\n" + body("return 0"), at_load=True)
 folding("frozen set in a test", body("return input_data in {9**9**9, 1}"))
 folding("products of squares", body("return " + "(" * 60 + "10**1000" + ")**2" * 60))
 
@@ -76,7 +75,7 @@ _TEXT = {
     "product by math": ("import math", "math.prod(range(1, 10**7)) % 7", "time"),
     "digits of a number": ("", "len(str(7**10**6))", "ValueError"),
     "number of digits": ("", "int('9' * 10**6)", "ValueError"),
-    "number of digits in another base": ("", "int('z' * 10**7, 36) % 7", "time"),
+    "number of digits in another base": ("", "int('z' * 10**6, 36) % 7", "ValueError"),
     "number in hex": ("", "len(hex(1 << 8 * 10**9))", "memory"),
     "left justified": ("", "len('x'.ljust(10**9))", "memory"),
     "zero filled": ("", "len('x'.zfill(10**9))", "memory"),
@@ -95,7 +94,7 @@ _TEXT = {
     "sum of a range": ("", "sum(range(10**12))", "time"),
     "membership in an iterator": ("import itertools", "-1 in itertools.count()", "time"),
     "find": ("", "('a' * 10**6 + 'b').count('a' * 500 + 'b' + 'a' * 500) + sum(('a' * 10**5).find('b' * n) for n in range(1, 10**5))", "time"),
-    "difference of texts": ("import difflib", "difflib.SequenceMatcher(None, 'ab' * 5_000, 'ba' * 5_000).ratio()", "time"),
+    "difference of texts": ("import difflib", "difflib.SequenceMatcher(None, 'ab' * 5_000, 'ba' * 5_000, False).ratio()", "time"),
     "permutations": ("import itertools", "len(list(itertools.permutations(range(12))))", "memory"),
     "product": ("import itertools", "sum(1 for _ in itertools.product(range(100), repeat=5))", "time"),
     "sorted": ("", "sorted(range(10**8, 0, -1))[0]", "memory"),
@@ -143,10 +142,10 @@ swallow("a C loop: sum", "import itertools\n\n" + body("return sum(itertools.rep
 swallow("a C loop: maximum", "import itertools\n\n" + body("return max(itertools.repeat(0))"))
 swallow("a C loop: deque", "import itertools, collections\n\n" + body("return collections.deque(itertools.repeat(0), maxlen=0)"))
 swallow("a C loop: zip", "import itertools\n\n" + body("return all(zip(itertools.repeat(1)))"))
-swallow("while it loads", "while True:\n    pass\n\n" + body("return 0"))
+swallow("while it loads", "while True:\n    pass\n\n" + body("return 0"), at_load=True)
 swallow("while its answer is written", "class L(dict):\n    def items(self):\n        while True:\n            yield ('a', 1)\n\n" + body("return L(a=1)"), bomb="broken")
-swallow("in a repr", "class R:\n    def __repr__(self):\n        while True:\n            pass\n\n" + body("raise ValueError(R())"), bomb="ValueError")
-swallow("in the text of an error", "class E(Exception):\n    def __str__(self):\n        while True:\n            pass\n\n" + body("raise E"), bomb="E")
+swallow("in a repr", "class R:\n    def __repr__(self):\n        while True:\n            pass\n\n" + body("raise ValueError(R())"))
+swallow("in the text of an error", "class E(Exception):\n    def __str__(self):\n        while True:\n            pass\n\n" + body("raise E"))
 swallow("in a comparison", "class C:\n    def __eq__(self, other):\n        while True:\n            pass\n\n" + body("return C() in [0]"))
 swallow("in a hash", "class C:\n    def __hash__(self):\n        while True:\n            pass\n\n" + body("return {C(): 0}"))
 
@@ -210,7 +209,7 @@ memory("tee", "import itertools\n\n" + body("a, b = itertools.tee(itertools.coun
 memory("unpacked", "import itertools\n\n" + body("a, *b = itertools.count()\nreturn a"))
 memory("star arguments", "import itertools\n\n" + body("return max(*itertools.count())"))
 memory("extended slice", body("x = [0]\nx[:] = [0] * 10**9\nreturn len(x)"))
-memory("while it loads", "x = bytearray(10**9)\n\n" + body("return len(x)"))
+memory("while it loads", "x = bytearray(10**9)\n\n" + body("return len(x)"), at_load=True)
 memory("a matrix", body("return len([[0] * 10**4 for _ in range(10**5)])"))
 
 # -------------------------------------------------------------------------------------------- hash collisions

@@ -23,7 +23,7 @@ _FORMATS = {
     "bound method kept": "[f for f in ['{0.__globals__}'.format]][0](run)",
     "mapped": "list(map('{0.__globals__}'.format, [run]))[0]",
     "getattr": "getattr('{0.__globals__}', 'format')(run)",
-    "getattr with a default": "getattr('{0.__globals__}', 'format_map', None)({'0': run})",
+    "getattr with a default": "getattr('{f.__globals__}', 'format_map', None)({'f': run})",
     "nested in a format spec": "'{0:{1.__globals__}}'.format(Spec(), run)",
     "joined": "('{0.__glo' + 'bals__}').format(run)",
     "escaped": r"'\x7b0.\x5f_globals_\x5f\x7d'.format(run)",
@@ -262,7 +262,7 @@ def run(input_data):
 for name, statement in {
     "member's traceback": "found = group.exceptions[0].__traceback__.tb_frame",
     "the group's traceback": "found = group.__traceback__.tb_frame",
-    "member's context": "found = group.__context__ or group.exceptions[0].__traceback__.tb_frame",
+    "the clause's own error": "found = []; [found.append(e.with_traceback(e.__traceback__).__traceback__.tb_frame) for e in group.exceptions]",
     "split": "found = group.split(ZeroDivisionError)[0].exceptions[0].__traceback__.tb_frame",
     "subgroup by a callback": "found = []; group.subgroup(lambda e: found.append(e.__traceback__) or True); found = [t.tb_frame for t in found if t]",
     "derive": "found = group.derive(group.exceptions).exceptions[0].__traceback__.tb_frame",
@@ -274,17 +274,53 @@ groups(
     """
 class Evil(ExceptionGroup):
     def split(self, kind):
-        return [self.__traceback__, None, object]
+        SEEN.append(self.__traceback__)
+        return (None, self)
+
+SEEN = []
 
 def run(input_data):
     try:
         try:
             raise Evil('g', [ValueError()])
-        except* ValueError as group:
-            return str(group)
-    except TypeError as error:
-        return str(error.__traceback__.tb_frame)
-""".replace("            return str(group)", "            found = group"),
+        except* KeyError as group:
+            pass
+    except BaseException:
+        pass
+    return str(SEEN[0].tb_frame)
+""",
+)
+groups(
+    "overridden split returns what is no exception",
+    """
+class Evil(ExceptionGroup):
+    def split(self, kind):
+        return (self, object)
+
+def run(input_data):
+    try:
+        raise Evil('g', [ValueError()])
+    except* KeyError as group:
+        pass
+    return 0
+""",
+    bomb="broken",
+)
+groups(
+    "overridden split returns no pair",
+    """
+class Evil(ExceptionGroup):
+    def split(self, kind):
+        return 1
+
+def run(input_data):
+    try:
+        raise Evil('g', [ValueError()])
+    except* KeyError as group:
+        pass
+    return 0
+""",
+    bomb="broken",
 )
 groups(
     "overridden derive sees every part",
@@ -302,9 +338,9 @@ def run(input_data):
             1 / 0
         except ZeroDivisionError as error:
             raise Evil('g', [error, KeyError()])
-    except* KeyError:
-        pass
     except* ZeroDivisionError:
+        pass
+    except* KeyError:
         pass
     return str(SEEN[0].__traceback__.tb_frame)
 """,

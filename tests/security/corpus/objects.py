@@ -48,11 +48,11 @@ walk(
     """
 class Name(str):
     def __eq__(self, other):
-        return False
+        return str.__eq__(self, other) and len(SEEN) > 9
     def __hash__(self):
-        return 0
-    def __ne__(self, other):
-        return True
+        return hash(str(self))
+
+SEEN = [0] * 10
 
 def run(input_data):
     return str(getattr(object, Name('__subclasses__'))())
@@ -393,7 +393,7 @@ dunder(
 )
 dunder(
     "annotations of a function",
-    "def run(input_data: str(type.__subclasses__(object)) = None):\n    return run.__annotations__['input_data']",
+    "def run(input_data: type.__subclasses__(object) = None):\n    return str(run.__annotations__['input_data'])",
 )
 
 # ------------------------------------------------------------------------------------------------ metaclasses
@@ -479,7 +479,7 @@ class X(metaclass=Meta):
     pass
 
 def run(input_data):
-    return str(X['__base__']['__subclasses__'] if False else X['__base__'].__subclasses__())
+    return str(X['__base__'].__subclasses__())
 """,
 )
 meta(
@@ -522,19 +522,16 @@ meta(
 import typing
 
 class X:
-    field: 'open(PATH[0]).read()'
+    field: 'FOUND.append(open(PATH[0]).read()) or int'
 
-PATH = []
+FOUND, PATH = [], []
 
 def run(input_data):
     PATH.append(input_data['canary'])
-    try:
-        typing.get_type_hints(X, {'open': open, 'PATH': PATH})
-    except SyntaxError as error:
-        return error.text
-    except Exception as error:
-        return str(error)
+    typing.get_type_hints(X, {'FOUND': FOUND, 'PATH': PATH})
+    return FOUND
 """,
+    reached=CANARY,
 )
 
 # ------------------------------------------------------------------------------------------------- decorators
@@ -679,13 +676,10 @@ def run(input_data):
 """,
 )
 comp(
-    "attribute of the site printer",
+    "lines of a file",
     """
 def run(input_data):
-    import builtins
-    found = builtins.len
-    [0 for found in [builtins.open(input_data['canary'])]]
-    return [line for line in found for found in [found]] or [line for line in builtins.open(input_data['canary'])]
+    return [line for line in open(input_data['canary'])]
 """,
     reached=CANARY,
 )
@@ -770,7 +764,7 @@ case("nested", "()", "object(__class__=object(__base__=object(__subclasses__=loo
 case("globals of a function", "run", "object(__globals__=found)", "str(found)", GLOBALS)
 case("frame of a generator", "(x for x in ())", "object(gi_frame=frame)", "str(frame)", FRAME)
 case("format of a string", "'{0.__globals__}'", "str(format=form)", "form(run)", GLOBALS)
-case("format_map of a string", "'{0.__globals__}'", "object(format_map=form)", "form({'0': run})", GLOBALS)
+case("format_map of a string", "'{f.__globals__}'", "object(format_map=form)", "form({'f': run})", GLOBALS)
 case("mro of a class", "int", "object(mro=mro)", "str(type.__subclasses__(mro()[-1]))")
 case("code of a function", "run", "object(__code__=object(co_consts=found))", "str(run.__globals__)", GLOBALS)
 case(

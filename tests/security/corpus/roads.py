@@ -22,7 +22,7 @@ _ROADS = {
     "posix": ("import posix", f"posix.read(posix.open({_PATH}, 0), 99).decode()"),
     "from os": ("from os import popen", f"popen('cat ' + {_PATH}).read()"),
     "everything of os": ("from os import *", f"popen('cat ' + {_PATH}).read()"),
-    "everything of json": ("from json import *", f"codecs.open({_PATH}).read() if 'codecs' in globals() else decoder.scanner.re.enum.bltns.open({_PATH}).read()"),
+    "everything of json": ("from json import *", f"JSONDecoder.decode.__globals__['__builtins__']['open']({_PATH}).read()"),
     "second name of an allowed import": ("import math, os", f"os.popen('cat ' + {_PATH}).read()"),
     "__import__": ("", f"__import__('io').open({_PATH}).read()"),
     "__import__ with a list": ("", f"__import__('os.path', None, None, ['os']).os.popen('cat ' + {_PATH}).read()"),
@@ -48,10 +48,10 @@ _ROADS = {
     "datetime's sys": ("import datetime", f"datetime.sys.modules['io'].open({_PATH}).read()"),
     "typing's sys": ("import typing", f"typing.sys.modules['io'].open({_PATH}).read()"),
     "dataclasses' sys": ("import dataclasses", f"dataclasses.sys.modules['io'].open({_PATH}).read()"),
-    "functools' import": ("import functools", f"functools.reduce.__self__.open({_PATH}).read() if hasattr(functools.reduce.__self__, 'open') else functools.recursive_repr.__globals__['__builtins__']['open']({_PATH}).read()"),
+    "functools' import": ("import functools", f"functools.recursive_repr.__globals__['__builtins__']['open']({_PATH}).read()"),
     "textwrap's re": ("import textwrap", f"textwrap.re.enum.bltns.open({_PATH}).read()"),
     "string's re": ("import string", f"string._re.enum.bltns.open({_PATH}).read()"),
-    "decimal's context globals": ("import fractions", f"fractions.sys.modules['io'].open({_PATH}).read()"),
+    "fractions' sys": ("import fractions", f"fractions.sys.modules['io'].open({_PATH}).read()"),
     "calendar": ("import calendar", f"calendar.sys.modules['io'].open({_PATH}).read()"),
     "html's re": ("import html", f"html._re.enum.bltns.open({_PATH}).read()"),
     "difflib": ("import difflib", f"difflib._namedtuple.__globals__['_sys'].modules['io'].open({_PATH}).read()"),
@@ -65,12 +65,12 @@ _ROADS = {
     "runpy": ("import runpy", f"runpy.run_module('io')['open']({_PATH}).read()"),
     "pkgutil": ("import pkgutil", f"pkgutil.resolve_name('io:open')({_PATH}).read()"),
     "pickle": ("import pickle", f"pickle.loads(b'cio\\nopen\\n.')({_PATH}).read()"),
-    "operator's file": ("import shelve", f"shelve.BytesIO.__class__ and shelve.__builtins__['open']({_PATH}).read()"),
+    "shelve's builtins": ("import shelve", f"shelve.__builtins__['open']({_PATH}).read()"),
     "ctypes": ("import ctypes", f"[libc := ctypes.CDLL(None), b := ctypes.create_string_buffer(99), libc.read(libc.open({_PATH}.encode(), 0), b, 99), b.value.decode()][-1]"),
     "shutil": ("import shutil, io", f"(lambda b: [shutil.copyfileobj(io.open({_PATH}), b), b.getvalue()][1])(io.StringIO())"),
     "the running module": ("import sys", f"sys.modules['io'].open({_PATH}).read()"),
     "this package": ("import enum as loopai", f"loopai.bltns.open({_PATH}).read()"),
-    "codecs registered by name": ("", f"'x'.encode('utf-7') and type(''.encode)('a') if False else __import__('encodings').codecs.open({_PATH}).read()"),
+    "codecs registered by name": ("", f"__import__('encodings').codecs.open({_PATH}).read()"),
     "site's printer": ("", f"[license._Printer__setup() for license._Printer__lines in [None] for license._Printer__filenames in [[{_PATH}]]] and license._Printer__lines[0]"),
 }
 for name, (statement, expression) in _ROADS.items():
@@ -93,7 +93,7 @@ regex("sub evaluates", _RE + "re.sub('.+', lambda m: eval(m[0])(input_data['cana
 regex("sub calls a builtin", _RE + "re.sub('.+', lambda m: open(m[0]).read(), input_data['canary'])")
 regex("a pattern's class", _RE + "str(re.compile('a').__class__.__base__.__subclasses__())", reached=OBJECTS)
 regex("a match's pattern", _RE + "str(type(re.match('a', 'a').re).mro()[1].__subclasses__())", reached=OBJECTS)
-regex("the compiler", _RE + "re._compiler._parser.enum.bltns.open(input_data['canary']).read() if hasattr(re._compiler._parser, 'enum') else re.enum.bltns.open(input_data['canary']).read()")
+regex("the compiler", _RE + "re._compiler._parser.parse.__globals__ and re.enum.bltns.open(input_data['canary']).read()")
 regex("the parser's globals", _RE + "re._parser.parse.__globals__['__builtins__']['open'](input_data['canary']).read()")
 regex("compile's globals", _RE + "str(re.compile.__globals__)", reached=GLOBALS)
 regex("the cache", _RE + "str([re.sub('a', 'b', 'a'), re._cache, re.purge.__globals__])", reached=GLOBALS)
@@ -102,7 +102,7 @@ regex("a flag's metaclass", _RE + "str(type(type(re.I)).mro(type(re.I))[-1].__su
 regex("the scanner class", _RE + "re.Scanner.scan.__globals__['__builtins__']['open'](input_data['canary']).read()")
 regex("the scanner calls back with itself", _RE + "str(re.Scanner([('a', lambda scanner, text: scanner.__class__.scan.__globals__)]).scan('a')[0])", reached=GLOBALS)
 regex("a template with a group that is an attribute", _RE + "'{0.re.__class__.__base__}'.format(re.match('a', 'a'))", reached="<class 'object'>")
-regex("reduce of a pattern", _RE + "re.compile('a').__reduce_ex__(2)[0].__globals__['__builtins__']['open'](input_data['canary']).read()")
+regex("reduce of a pattern", _RE + "re.copyreg.dispatch_table[re.Pattern].__globals__['__builtins__']['open'](input_data['canary']).read()")
 regex("bound sub", "import re\n\ndef run(input_data):\n    f = re.compile('.+').sub\n    return f(lambda m: f.__self__.__class__.__base__.__subclasses__().__repr__(), 'a')", reached=OBJECTS)
 regex("sorted by eval", "def run(input_data):\n    return max(['open(' + repr(input_data['canary']) + ').read()'], key=lambda t: 0) and list(map(eval, ['open(' + repr(input_data['canary']) + ').read()']))[0]")
 regex("filter by exec", "def run(input_data):\n    list(filter(exec, ['open(' + repr(input_data['canary']) + ', \"w\").write(\"gone\")']))")
@@ -127,7 +127,7 @@ for name, source in {
     "utf-8 with a signature": "\ufeff# coding: utf-8\n" + _OPEN,
     "carriage return ends a comment": "# a comment\rfound = lambda d: open(d['canary']).read()\n" + _HARMLESS,
     "form feed": "\x0cfound = lambda d: open(d['canary']).read()\n" + _HARMLESS,
-    "continued line": "# a comment \\\nfound = lambda d: op\\\nen(d['canary']).read()\n".replace("op\\\nen", "\\\nopen") + _HARMLESS,
+    "continued line": "# a comment \\\nfound = lambda d: \\\nopen(d['canary']).read()\n" + _HARMLESS,
     "iso2022": "# coding: iso2022_jp\n" + _OPEN,
     "cp037-like escape": "# coding: hz\n" + _OPEN,
 }.items():
@@ -143,9 +143,9 @@ for name, expression in {
     "dashed low line": "str(()._﹍class﹍_._﹎base﹎_._﹏subclasses﹏_())",
     "presentation form of a low line": "str(()._︳class︴_._︳base︳_._︴subclasses︳_())",
     "ligature in an attribute": "str((x for x in ()).gi_𝐟rame.f_builtins['object'].__sub𝒸lasses__())",
-    "keyword pattern": "(lambda: [str(k.__subclasses__()) for k in [type(()).__ªse__ if False else object]][0])().replace('', '') if False else str(type.__ｓubclasses__(object))",
+    "one letter of a method": "str(type.__ｓubclasses__(object))",
 }.items():
-    unicode(name, f"def run(input_data):\n    return {expression}".replace("(lambda: [str(k.__subclasses__()) for k in [type(()).__ªse__ if False else object]][0])().replace('', '') if False else ", ""), reached=OBJECTS)
+    unicode(name, f"def run(input_data):\n    return {expression}", reached=OBJECTS)
 unicode("fullwidth open", "def run(input_data):\n    return ｏｐｅｎ(input_data['canary']).read()")
 unicode("script eval", "def run(input_data):\n    return 𝓮𝓿𝓪𝓵('open')(input_data['canary']).read()")
 unicode("import by italic letters", "import 𝘪𝘰\n\ndef run(input_data):\n    return 𝘪𝘰.open(input_data['canary']).read()")
@@ -201,14 +201,14 @@ leave("a heap", "import heapq\n\nSEEN = []", "heapq.heappush(SEEN, input_data['s
 leave("a user list", "from collections import UserList\n\nSEEN = UserList()", "SEEN.append(input_data['secret'])", "list(SEEN)")
 leave("a chain map", "from collections import ChainMap\n\nSEEN = ChainMap({})", "SEEN['a'] = input_data['secret']", "dict(SEEN)")
 leave("an ordered dictionary", "from collections import OrderedDict\n\nSEEN = OrderedDict()", "SEEN['a'] = input_data['secret']", "dict(SEEN)")
-leave("a data class", "from dataclasses import dataclass\n\n@dataclass\nclass A:\n    seen: str = ''\n\nONE = A()", "ONE.seen = input_data['secret']", "ONE.seen")
+leave("a data class", "from dataclasses import make_dataclass\n\nONE = make_dataclass('A', ['seen'], namespace={'__module__': 'builtins'})('')", "ONE.seen = input_data['secret']", "ONE.seen")
 leave("an enum's member", "import enum\n\nclass A(enum.Enum):\n    ONE = 1", "A.ONE.seen = input_data['secret']", "A.ONE.seen")
 _READ = "def run(input_data):\n    return {}\n"
 leave("a module's attribute", "import math", "math.pi = input_data['secret']", "math.pi")
 leave("a module's new attribute, read by another program", "import math", "math.seen = input_data['secret']", "0", then="import math\n\n" + _READ.format("math.seen"))
 leave("a module's attribute by setattr, read by another program", "import json", "setattr(json, 'seen', input_data['secret'])", "0", then="import json\n\n" + _READ.format("json.seen"))
 leave("a module's constant, read by another program", "import string", "string.digits = input_data['secret']", "0", then="import string\n\n" + _READ.format("string.digits"))
-leave("a class of a module, read by another program", "from collections import OrderedDict", "OrderedDict.seen = input_data['secret']", "0", then="from collections import OrderedDict\n\n" + _READ.format("OrderedDict.seen"))
+leave("a class of a module, read by another program", "from collections import Counter", "Counter.seen = input_data['secret']", "0", then="from collections import Counter\n\n" + _READ.format("Counter.seen"))
 leave("a module's function's attribute, read by another program", "import json", "json.dumps.seen = input_data['secret']", "0", then="import json\n\n" + _READ.format("json.dumps.seen"))
 leave("a module's list, read by another program", "import calendar", "calendar.mdays.append(input_data['secret'])", "0", then="import calendar\n\n" + _READ.format("calendar.mdays"))
 leave("a builtin replaced, read by another program", "import builtins", "builtins.seen = input_data['secret']", "0", then=_READ.format("seen"))
@@ -221,4 +221,4 @@ state(
     "def run(input_data):\n    KEEP.append(type(input_data['secret'], (ValueError,), {}))\n\nKEEP = []",
     then=_READ.format("str(ValueError.__subclasses__())"),
 )
-state("printed text", "def run(input_data):\n    KEEP.append(input_data)\n    return 0\n\nKEEP = []", then="import gc\n\n" + _READ.format("str([o for o in gc.get_objects() if type(o) is dict and 'secret' in o][:1])"))
+state("the garbage collector's list, read by another program", "def run(input_data):\n    KEEP.append([[], input_data])\n    return 0\n\nKEEP = []", then="import gc\n\n" + _READ.format("[v for o in gc.get_objects() if type(o) is list for v in o if type(v) is dict and 'secret' in v][:1]"))
