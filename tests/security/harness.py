@@ -123,8 +123,10 @@ def faults(snippet: Snippet, found: Attempt, canary: Canary, pool: SyncPool) -> 
         wrong.append(f"it got out: {found.answer[:300]}")
     if canary.changed():
         wrong.append("it wrote to the canary")
-    if found.refused is not None and not all(fault.message for fault in found.refused.faults):
+    if found.refused is not None and not (found.refused.faults and all(f.message for f in found.refused.faults)):
         wrong.append("it was refused without a word")
+    if snippet.bomb is None and found.refused is not None and not all(f.line for f in found.refused.faults):
+        wrong.append(f"it was refused without a line: {found.refused.faults}")
     if found.load_s > COMPILE_TIMEOUT_S + GRACE_S:
         wrong.append(f"compiling took {found.load_s:.1f} s")
     allowed_s = (LOAD_TIMEOUT_S if snippet.at_load else 0) + TIMEOUT_MS / 1000 + GRACE_S
