@@ -104,6 +104,17 @@ def _hash(name: str) -> Any:
     return new
 
 
+def _copy(counter: Any) -> Any:
+    """Counter.copy of a Counter only: the original calls the class of whatever it is given, which of a class is
+    `type` - and who has `type` has classes of his own."""
+    if type(counter) is not collections.Counter:
+        raise TypeError(f"copy requires a Counter, not {type(counter).__name__}")
+    return collections.Counter(counter)
+
+
+collections.Counter.copy = _copy  # type: ignore[method-assign]
+
+
 def _of(module: Any, names: str, **others: object) -> Facade:
     members = {name: getattr(module, name) for name in names.split()}
     return Facade(module.__name__, {**members, **others})

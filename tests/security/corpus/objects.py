@@ -493,6 +493,16 @@ def run(input_data):
     return str(type(base).__subclasses__(base))
 """,
 )
+meta(
+    "a copy of a class is a call of type",
+    """
+import collections
+
+def run(input_data):
+    return str(collections.Counter.copy(int))
+""",
+    reached="<class 'type'>",
+)
 meta("types.new_class", "import types\n\ndef run(input_data):\n    return str(types.new_class('X').__base__.__subclasses__())")
 meta("build_class", "def run(input_data):\n    return str(__build_class__(lambda: None, 'X').__base__.__subclasses__())")
 meta("enum's metaclass", "import enum\n\ndef run(input_data):\n    return str(type(enum.Enum).__base__.__subclasses__(object))")

@@ -217,6 +217,22 @@ leave("the decimal context, read by another program", "import decimal", "decimal
 leave("the random state, read by another program", "import random", "random.seed(input_data['secret'])", "0", then="import random\n\n" + _READ.format("'left-behind' + '-by-the-call-before' if random.random() == random.Random('left-' + 'behind-by-the-call-before').random() else ''"))
 leave("an abstract class's registry, read by another program", "from collections.abc import Sized\n\nclass A:\n    pass", "Sized.register(A); A.__name__ = input_data['secret']", "0", then="from collections.abc import Sized\n\n" + _READ.format("str([k.__name__ for k in object.__subclasses__()])"))
 state(
+    "a dictionary handed to an operator of one's own class",
+    """
+import collections
+
+SEEN = {}
+
+def run(input_data):
+    def take(self, other):
+        other['secret'] = input_data['secret']
+        return 0
+    if 'secret' in input_data:
+        return SEEN | collections.Counter.copy(int)('X', (), {'__ror__': take})()
+    return str(SEEN)
+""",
+)
+state(
     "a type's subclass list, read by another program",
     "def run(input_data):\n    KEEP.append(type(input_data['secret'], (ValueError,), {}))\n\nKEEP = []",
     then=_READ.format("str(ValueError.__subclasses__())"),
