@@ -112,7 +112,43 @@ def _copy(counter: Any) -> Any:
     return collections.Counter(counter)
 
 
-collections.Counter.copy = _copy  # type: ignore[method-assign]
+collections.Counter.copy = _copy  # type: ignore[assignment, method-assign]
+
+
+class Form:
+    """A name of `typing`, which says nothing at run time. The originals keep what is put in their brackets, and
+    hand it to whoever puts in an equal value: `Dict[0, True]` answered another program's `Dict[0, 1]`."""
+
+    __slots__ = ("_kind", "_name")
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._kind = getattr(getattr(typing, name), "__origin__", None)
+
+    def __getitem__(self, _parameters: object) -> Form:
+        return self
+
+    def __or__(self, _other: object) -> Form:
+        return self
+
+    __ror__ = __or__
+
+    def __call__(self, *values: Any) -> Any:
+        if self._kind not in (dict, list, set, frozenset, tuple):
+            raise TypeError(f"typing.{self._name} cannot be called")
+        return self._kind(*values)
+
+    def __instancecheck__(self, value: object) -> bool:
+        if self._kind is None:
+            raise TypeError(f"typing.{self._name} cannot be used with isinstance()")
+        return isinstance(value, self._kind)
+
+    def __repr__(self) -> str:
+        return f"typing.{self._name}"
+
+
+def _forms(names: str) -> Facade:
+    return Facade("typing", {name: Form(name) for name in names.split()})
 
 
 def _of(module: Any, names: str, **others: object) -> Facade:
@@ -151,8 +187,7 @@ FACADES: dict[str, Facade] = {
             "printable punctuation whitespace"),
         _of(struct, "Struct calcsize error iter_unpack pack unpack unpack_from"),
         _of(textwrap, "dedent fill indent shorten wrap"),
-        _of(typing, "Any Callable Dict FrozenSet Iterable Iterator List Mapping Optional Sequence Set Tuple "
-            "Union"),
+        _forms("Any Callable Dict FrozenSet Iterable Iterator List Mapping Optional Sequence Set Tuple Union"),
         _of(unicodedata, "bidirectional category combining decimal decomposition digit east_asian_width "
             "is_normalized lookup mirrored name normalize numeric unidata_version"),
         _of(zlib, "adler32 crc32 error", decompress=_decompress),
