@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from tests.security.snippets import CANARY, MEMORY_MB, SECRET, TIMEOUT_MS, Snippet
+
 from loopai_runtime.errors import PolicyRefused
 from loopai_runtime.sandbox.pool import COMPILE_TIMEOUT_S, SyncPool
 from loopai_runtime.sandbox.records import MIB, Outcome, Program
 from loopai_runtime.sandbox.scheduler import LOAD_TIMEOUT_S
-from tests.security.snippets import CANARY, MEMORY_MB, SECRET, TIMEOUT_MS, Snippet
 
 CONTROL = Path(__file__).with_name("control.py")
 GRACE_S = 0.5

@@ -20,12 +20,12 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.security.corpus import CORPUS
+from tests.security.harness import PING, Canary
 
 from loopai_runtime.errors import PolicyRefused
 from loopai_runtime.sandbox.pool import SyncPool
 from loopai_runtime.sandbox.records import Program
-from tests.security.corpus import CORPUS
-from tests.security.harness import PING, Canary
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -42,6 +42,7 @@ PROOFS = (
     "<traceback object",
     "<code object",
     "<cell at",
+    "<class 'type'>",
     "<module '",
     "_frozen_importlib",
     "'__builtins__'",
@@ -152,7 +153,9 @@ def spliced(source: str, random: Random) -> str:
 def renamed(source: str, random: Random) -> str:
     """One identifier under another name, everywhere or just once."""
     names = sorted({name for name in re.findall(r"[^\W\d]\w*", source) if not keyword.iskeyword(name)} - {"run"})
-    new = random.choice([*names, "_getattr_", "__builtins__", "_", "ｘ", "print", "str", "isinstance", "re", "json"])
+    new = random.choice(
+        [*names, "_getattr_", "__builtins__", "_", "ｘ", "print", "str", "isinstance", "re", "json"]
+    )
     return re.sub(rf"\b{re.escape(random.choice(names))}\b", new, source, count=random.choice([0, 1]))
 
 
@@ -253,7 +256,9 @@ class Writer:
                 lambda: f"(x for x in {inner})",
                 lambda: f"f'{{{inner}}}'".replace("\\", "") if "'" not in inner and "{" not in inner else inner,
                 lambda: f"(lambda x, *y: {inner})",
-                lambda: f"({inner}) {random.choice('+ * % | & - == < in'.split())} ({self._atom()})",
+                lambda: (
+                    f"({inner}) {random.choice(['+', '*', '%', '|', '&', '-', '==', '<', 'in'])} ({self._atom()})"
+                ),
             ]
         )()
 

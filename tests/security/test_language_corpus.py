@@ -13,12 +13,12 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
-
-from loopai_runtime.sandbox.pool import SyncPool
-from loopai_runtime.sandbox.records import Program, Wall
 from tests.security.corpus import CORPUS
 from tests.security.harness import PING, Canary, Plain, attempt, faults
 from tests.security.snippets import Snippet, is_held_out
+
+from loopai_runtime.sandbox.pool import SyncPool
+from loopai_runtime.sandbox.records import Program, Wall
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

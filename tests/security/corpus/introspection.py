@@ -37,9 +37,18 @@ _FORMATS = {
 _SPEC = "SEEN = []\n\nclass Spec:\n    def __format__(self, spec):\n        return spec\n\n"
 for name, expression in _FORMATS.items():
     form(name, f"{_SPEC}def run(input_data):\n    return {expression}")
-form("string.Formatter", "import string\n\ndef run(input_data):\n    return string.Formatter().format('{0.__globals__}', run)")
-form("string.Formatter's vformat", "from string import Formatter as F\n\ndef run(input_data):\n    return F().vformat('{0.__globals__}', [run], {})")
-form("string.Formatter's get_field", "import string\n\ndef run(input_data):\n    return str(string.Formatter().get_field('0.__globals__', [run], {})[0])")
+form(
+    "string.Formatter",
+    "import string\n\ndef run(input_data):\n    return string.Formatter().format('{0.__globals__}', run)",
+)
+form(
+    "string.Formatter's vformat",
+    "from string import Formatter as F\n\ndef run(input_data):\n    return F().vformat('{0.__globals__}', [run], {})",
+)
+form(
+    "string.Formatter's get_field",
+    "import string\n\ndef run(input_data):\n    return str(string.Formatter().get_field('0.__globals__', [run], {})[0])",
+)
 form(
     "subclass of string.Formatter",
     """
@@ -53,33 +62,85 @@ def run(input_data):
     return Mine().format('{0.__globals__}')
 """,
 )
-form("partial of str.format", "import functools\n\ndef run(input_data):\n    return functools.partial(str.format, '{0.__globals__}')(run)")
-form("methodcaller", "import operator\n\ndef run(input_data):\n    return operator.methodcaller('format', run)('{0.__globals__}')")
-form("attrgetter", "import operator\n\ndef run(input_data):\n    return operator.attrgetter('format')('{0.__globals__}')(run)")
-form("reduce", "import functools\n\ndef run(input_data):\n    return functools.reduce(str.format, ['{0.__globals__}', run])")
-form("starmap", "import itertools\n\ndef run(input_data):\n    return list(itertools.starmap(str.format, [('{0.__globals__}', run)]))[0]")
+form(
+    "partial of str.format",
+    "import functools\n\ndef run(input_data):\n    return functools.partial(str.format, '{0.__globals__}')(run)",
+)
+form(
+    "methodcaller",
+    "import operator\n\ndef run(input_data):\n    return operator.methodcaller('format', run)('{0.__globals__}')",
+)
+form(
+    "attrgetter",
+    "import operator\n\ndef run(input_data):\n    return operator.attrgetter('format')('{0.__globals__}')(run)",
+)
+form(
+    "reduce",
+    "import functools\n\ndef run(input_data):\n    return functools.reduce(str.format, ['{0.__globals__}', run])",
+)
+form(
+    "starmap",
+    "import itertools\n\ndef run(input_data):\n    return list(itertools.starmap(str.format, [('{0.__globals__}', run)]))[0]",
+)
 form(
     "string subclass",
     "class S(str):\n    def go(self, x):\n        return super().format(x)\n\ndef run(input_data):\n    return S('{0.__globals__}').go(run)",
 )
-form("user string", "from collections import UserString\n\ndef run(input_data):\n    return UserString('{0.__globals__}').format(run)")
-form("the text comes with the input", "def run(input_data):\n    return input_data['text'].format(run)", input={"text": "{0.__globals__}"})
+form(
+    "user string",
+    "from collections import UserString\n\ndef run(input_data):\n    return UserString('{0.__globals__}').format(run)",
+)
+form(
+    "the text comes with the input",
+    "def run(input_data):\n    return input_data['text'].format(run)",
+    input={"text": "{0.__globals__}"},
+)
 form("mro of a class", "def run(input_data):\n    return '{0.__class__.__mro__}'.format(())", reached=BASE)
-form("regex match's pattern class", "import re\n\ndef run(input_data):\n    return '{0.re.__class__.__mro__}'.format(re.match('a', 'a'))", reached=BASE)
-form("logging in brace style", "import logging\n\ndef run(input_data):\n    return logging.Formatter('{msg.__globals__}', style='{').formatMessage(logging.makeLogRecord({'msg': run, 'message': run}))")
-form("a date's format", "import datetime\n\ndef run(input_data):\n    return '{0.strftime.__self__.__class__.__mro__}'.format(datetime.date(2020, 1, 1))", reached=BASE)
-form("exception's text", "def run(input_data):\n    try:\n        raise ValueError('{0.__globals__}')\n    except ValueError as error:\n        return error.args[0].format(run)")
+form(
+    "regex match's pattern class",
+    "import re\n\ndef run(input_data):\n    return '{0.re.__class__.__mro__}'.format(re.match('a', 'a'))",
+    reached=BASE,
+)
+form(
+    "logging in brace style",
+    "import logging\n\ndef run(input_data):\n    return logging.Formatter('{msg.__globals__}', style='{').formatMessage(logging.makeLogRecord({'msg': run, 'message': run}))",
+)
+form(
+    "a date's format",
+    "import datetime\n\ndef run(input_data):\n    return '{0.strftime.__self__.__class__.__mro__}'.format(datetime.date(2020, 1, 1))",
+    reached=BASE,
+)
+form(
+    "exception's text",
+    "def run(input_data):\n    try:\n        raise ValueError('{0.__globals__}')\n    except ValueError as error:\n        return error.args[0].format(run)",
+)
 
 # ------------------------------------------------------------------------------------------------------ frames
 frames = Family("frames", SNIPPETS, reached=FRAME)
 frames("of a generator", "def g():\n    yield\n\ndef run(input_data):\n    return str(g().gi_frame)")
-frames("of a generator by getattr", "def g():\n    yield\n\ndef run(input_data):\n    return str(getattr(g(), 'gi_' + 'frame'))")
-frames("of a generator by attrgetter", "import operator\n\ndef run(input_data):\n    return str(operator.attrgetter('gi_frame')(x for x in ()))")
+frames(
+    "of a generator by getattr",
+    "def g():\n    yield\n\ndef run(input_data):\n    return str(getattr(g(), 'gi_' + 'frame'))",
+)
+frames(
+    "of a generator by attrgetter",
+    "import operator\n\ndef run(input_data):\n    return str(operator.attrgetter('gi_frame')(x for x in ()))",
+)
 frames("of a generator by format", "def run(input_data):\n    return '{0.gi_frame}'.format(x for x in ())")
-frames("of a generator by format_map", "def run(input_data):\n    return '{g.gi_frame.f_code}'.format_map({'g': (x for x in ())})", reached="<code object")
-frames("of a coroutine", "async def c():\n    pass\n\ndef run(input_data):\n    k = c()\n    text = str(k.cr_frame)\n    k.close()\n    return text")
+frames(
+    "of a generator by format_map",
+    "def run(input_data):\n    return '{g.gi_frame.f_code}'.format_map({'g': (x for x in ())})",
+    reached="<code object",
+)
+frames(
+    "of a coroutine",
+    "async def c():\n    pass\n\ndef run(input_data):\n    k = c()\n    text = str(k.cr_frame)\n    k.close()\n    return text",
+)
 frames("of an async generator", "async def c():\n    yield\n\ndef run(input_data):\n    return str(c().ag_frame)")
-frames("of a coroutine function", "import types\n\n@types.coroutine\ndef c():\n    yield\n\ndef run(input_data):\n    return str(c().gi_frame)")
+frames(
+    "of a coroutine function",
+    "import types\n\n@types.coroutine\ndef c():\n    yield\n\ndef run(input_data):\n    return str(c().gi_frame)",
+)
 frames(
     "back to the caller",
     """
@@ -102,20 +163,41 @@ def run(input_data):
 """,
     reached=CANARY,
 )
-frames("code of a generator", "def run(input_data):\n    return str((x for x in ()).gi_code)", reached="<code object")
-frames("yield from of a generator", "def a():\n    yield\n\ndef b():\n    yield from a()\n\ndef run(input_data):\n    g = b()\n    next(g)\n    return str(g.gi_yieldfrom.gi_frame)")
+frames(
+    "code of a generator", "def run(input_data):\n    return str((x for x in ()).gi_code)", reached="<code object"
+)
+frames(
+    "yield from of a generator",
+    "def a():\n    yield\n\ndef b():\n    yield from a()\n\ndef run(input_data):\n    g = b()\n    next(g)\n    return str(g.gi_yieldfrom.gi_frame)",
+)
 frames("getframe", "import sys\n\ndef run(input_data):\n    return str(sys._getframe())")
 frames("currentframe", "import inspect\n\ndef run(input_data):\n    return str(inspect.currentframe())")
-frames("trace function", "import sys\n\ndef run(input_data):\n    seen = []\n    sys.settrace(lambda frame, *rest: seen.append(str(frame)))\n    (lambda: 0)()\n    sys.settrace(None)\n    return seen[0]")
-frames("thrown into a generator", "def g():\n    try:\n        yield\n    except ValueError as error:\n        yield error.__traceback__.tb_frame\n\ndef run(input_data):\n    it = g()\n    next(it)\n    return str(it.throw(ValueError))")
+frames(
+    "trace function",
+    "import sys\n\ndef run(input_data):\n    seen = []\n    sys.settrace(lambda frame, *rest: seen.append(str(frame)))\n    (lambda: 0)()\n    sys.settrace(None)\n    return seen[0]",
+)
+frames(
+    "thrown into a generator",
+    "def g():\n    try:\n        yield\n    except ValueError as error:\n        yield error.__traceback__.tb_frame\n\ndef run(input_data):\n    it = g()\n    next(it)\n    return str(it.throw(ValueError))",
+)
 frames("globals", "def run(input_data):\n    return str(globals())", reached=GLOBALS)
 frames("locals at the top", "here = locals()\n\ndef run(input_data):\n    return str(here)", reached=GLOBALS)
-frames("locals in a class body", "class A:\n    here = vars()\n\ndef run(input_data):\n    return str(A.here['__module__']) + str(run.__globals__)", reached=GLOBALS)
-frames("names of the module", "def run(input_data):\n    return [str(globals()[name]) for name in list(globals())]", reached="<built-in function open>")
+frames(
+    "locals in a class body",
+    "class A:\n    here = vars()\n\ndef run(input_data):\n    return str(A.here['__module__']) + str(run.__globals__)",
+    reached=GLOBALS,
+)
+frames(
+    "names of the module",
+    "def run(input_data):\n    return [str(globals()[name]) for name in list(globals())]",
+    reached="<built-in function open>",
+)
 
 # -------------------------------------------------------------------------------------------------- tracebacks
 trace = Family("tracebacks", SNIPPETS, reached=FRAME)
-_CAUGHT = "def run(input_data):\n    try:\n        1 / 0\n    except ZeroDivisionError as error:\n        return str({})"
+_CAUGHT = (
+    "def run(input_data):\n    try:\n        1 / 0\n    except ZeroDivisionError as error:\n        return str({})"
+)
 for name, expression in {
     "of an exception": "error.__traceback__.tb_frame",
     "by getattr": "getattr(getattr(error, '__traceback__'), 'tb_frame')",
@@ -174,8 +256,14 @@ def run(input_data):
     return str(seen[0].tb_frame)
 """,
 )
-trace("exc_info", "import sys\n\ndef run(input_data):\n    try:\n        1 / 0\n    except ZeroDivisionError:\n        return str(sys.exc_info()[2].tb_frame)")
-trace("traceback module", "import traceback\n\ndef run(input_data):\n    try:\n        1 / 0\n    except ZeroDivisionError as error:\n        return str([f for f, _ in traceback.walk_tb(error.__traceback__)])")
+trace(
+    "exc_info",
+    "import sys\n\ndef run(input_data):\n    try:\n        1 / 0\n    except ZeroDivisionError:\n        return str(sys.exc_info()[2].tb_frame)",
+)
+trace(
+    "traceback module",
+    "import traceback\n\ndef run(input_data):\n    try:\n        1 / 0\n    except ZeroDivisionError as error:\n        return str([f for f, _ in traceback.walk_tb(error.__traceback__)])",
+)
 trace(
     "context of an exception",
     """
@@ -382,13 +470,36 @@ def run(input_data):
 # ----------------------------------------------------------------------------------- attributes of exceptions
 attributes = Family("NameError and AttributeError", SNIPPETS)
 _MISSING = "import {module}\n\ndef run(input_data):\n    try:\n        {module}.nothing_of_this_name\n    except AttributeError as error:\n        return {answer}"
-attributes("obj is the module", _MISSING.format(module="json", answer="error.obj.codecs.open(input_data['canary']).read()"))
-attributes("obj by getattr", _MISSING.format(module="json", answer="getattr(getattr(error, 'obj'), 'codecs').open(input_data['canary']).read()"))
-attributes("obj by a pattern", "import json\n\ndef run(input_data):\n    try:\n        json.nothing_of_this_name\n    except AttributeError as error:\n        match error:\n            case object(obj=object(codecs=object(open=look))):\n                return look(input_data['canary']).read()")
-attributes("obj by format", _MISSING.format(module="re", answer="'{0.obj.enum.sys.modules}'.format(error)"), reached="<module 'sys' (built-in)>")
-attributes("obj of re", _MISSING.format(module="re", answer="error.obj.enum.bltns.open(input_data['canary']).read()"))
-attributes("obj of datetime", _MISSING.format(module="datetime", answer="error.obj.sys.modules['io'].open(input_data['canary']).read()"))
-attributes("obj of collections", _MISSING.format(module="collections", answer="error.obj._sys.modules['io'].open(input_data['canary']).read()"))
+attributes(
+    "obj is the module",
+    _MISSING.format(module="json", answer="error.obj.codecs.open(input_data['canary']).read()"),
+)
+attributes(
+    "obj by getattr",
+    _MISSING.format(
+        module="json", answer="getattr(getattr(error, 'obj'), 'codecs').open(input_data['canary']).read()"
+    ),
+)
+attributes(
+    "obj by a pattern",
+    "import json\n\ndef run(input_data):\n    try:\n        json.nothing_of_this_name\n    except AttributeError as error:\n        match error:\n            case object(obj=object(codecs=object(open=look))):\n                return look(input_data['canary']).read()",
+)
+attributes(
+    "obj by format",
+    _MISSING.format(module="re", answer="'{0.obj.enum.sys.modules}'.format(error)"),
+    reached="<module 'sys' (built-in)>",
+)
+attributes(
+    "obj of re", _MISSING.format(module="re", answer="error.obj.enum.bltns.open(input_data['canary']).read()")
+)
+attributes(
+    "obj of datetime",
+    _MISSING.format(module="datetime", answer="error.obj.sys.modules['io'].open(input_data['canary']).read()"),
+)
+attributes(
+    "obj of collections",
+    _MISSING.format(module="collections", answer="error.obj._sys.modules['io'].open(input_data['canary']).read()"),
+)
 attributes(
     "obj of a missing method in a callback",
     """
@@ -437,13 +548,51 @@ def run(input_data):
 """,
     reached=OBJECTS,
 )
-attributes("name of a NameError, evaluated", "def run(input_data):\n    try:\n        open_ \n    except NameError as error:\n        return eval(error.name[:4])(input_data['canary']).read()")
-attributes("NameError's traceback", "def run(input_data):\n    try:\n        nothing_of_this_name\n    except NameError as error:\n        return str(error.__traceback__.tb_frame)", reached=FRAME)
-attributes("path of an ImportError", "def run(input_data):\n    try:\n        from json import nothing_of_this_name\n    except ImportError as error:\n        return error.path", reached="json/__init__.py")
-attributes("text of an ImportError", "def run(input_data):\n    try:\n        from collections import nothing_of_this_name\n    except ImportError as error:\n        return str(error)", reached="collections/__init__.py")
-attributes("value of a StopIteration", "def g():\n    yield\n    return g.__globals__\n\ndef run(input_data):\n    it = g()\n    next(it)\n    try:\n        next(it)\n    except StopIteration as error:\n        return str(error.value)", reached=GLOBALS)
-attributes("object of a UnicodeError", "import codecs\n\ndef run(input_data):\n    codecs.register_error('loot', lambda error: (str(error.__class__.__mro__[-1].__subclasses__()), error.end))\n    return b'\\xff'.decode('utf-8', 'loot')", reached=OBJECTS)
-attributes("a made AttributeError", "def run(input_data):\n    error = AttributeError('x', name='y', obj=run)\n    return str(error.obj.__globals__)", reached=GLOBALS)
-attributes("setstate of an exception", "def run(input_data):\n    error = ValueError()\n    error.__setstate__({'loot': type.__subclasses__(object)})\n    return str(error.loot)", reached=OBJECTS)
-attributes("dictionary of an exception", "def run(input_data):\n    try:\n        1 / 0\n    except ZeroDivisionError as error:\n        error.__dict__['loot'] = error.__reduce__()[0].__mro__[-1].__subclasses__()\n        return str(error.loot)", reached=OBJECTS)
-attributes("file name of a SyntaxError", "def run(input_data):\n    try:\n        compile('(', input_data['canary'], 'exec')\n    except SyntaxError as error:\n        return __import__('linecache').getline(error.filename, 1)")
+attributes(
+    "name of a NameError, evaluated",
+    "def run(input_data):\n    try:\n        open_ \n    except NameError as error:\n        return eval(error.name[:4])(input_data['canary']).read()",
+)
+attributes(
+    "NameError's traceback",
+    "def run(input_data):\n    try:\n        nothing_of_this_name\n    except NameError as error:\n        return str(error.__traceback__.tb_frame)",
+    reached=FRAME,
+)
+attributes(
+    "path of an ImportError",
+    "def run(input_data):\n    try:\n        from json import nothing_of_this_name\n    except ImportError as error:\n        return error.path",
+    reached="json/__init__.py",
+)
+attributes(
+    "text of an ImportError",
+    "def run(input_data):\n    try:\n        from collections import nothing_of_this_name\n    except ImportError as error:\n        return str(error)",
+    reached="collections/__init__.py",
+)
+attributes(
+    "value of a StopIteration",
+    "def g():\n    yield\n    return g.__globals__\n\ndef run(input_data):\n    it = g()\n    next(it)\n    try:\n        next(it)\n    except StopIteration as error:\n        return str(error.value)",
+    reached=GLOBALS,
+)
+attributes(
+    "object of a UnicodeError",
+    "import codecs\n\ndef run(input_data):\n    codecs.register_error('loot', lambda error: (str(error.__class__.__mro__[-1].__subclasses__()), error.end))\n    return b'\\xff'.decode('utf-8', 'loot')",
+    reached=OBJECTS,
+)
+attributes(
+    "a made AttributeError",
+    "def run(input_data):\n    error = AttributeError('x', name='y', obj=run)\n    return str(error.obj.__globals__)",
+    reached=GLOBALS,
+)
+attributes(
+    "setstate of an exception",
+    "def run(input_data):\n    error = ValueError()\n    error.__setstate__({'loot': type.__subclasses__(object)})\n    return str(error.loot)",
+    reached=OBJECTS,
+)
+attributes(
+    "dictionary of an exception",
+    "def run(input_data):\n    try:\n        1 / 0\n    except ZeroDivisionError as error:\n        error.__dict__['loot'] = error.__reduce__()[0].__mro__[-1].__subclasses__()\n        return str(error.loot)",
+    reached=OBJECTS,
+)
+attributes(
+    "file name of a SyntaxError",
+    "def run(input_data):\n    try:\n        compile('(', input_data['canary'], 'exec')\n    except SyntaxError as error:\n        return __import__('linecache').getline(error.filename, 1)",
+)

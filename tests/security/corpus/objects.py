@@ -111,7 +111,10 @@ walk(
     "dictionary of type",
     "def run(input_data):\n    return str(type.__dict__['__subclasses__'](object))",
 )
-walk("object's own getattribute", "def run(input_data):\n    return str(type.__getattribute__(object, '__subclasses__')())")
+walk(
+    "object's own getattribute",
+    "def run(input_data):\n    return str(type.__getattribute__(object, '__subclasses__')())",
+)
 walk(
     "super",
     """
@@ -165,9 +168,21 @@ def run(input_data):
 )
 walk("a function's globals", "def run(input_data):\n    return str(run.__globals__)", reached=GLOBALS)
 walk("a lambda's globals", "def run(input_data):\n    return str((lambda: 0).__globals__)", reached=GLOBALS)
-walk("a method's function", "class A:\n    def f(self):\n        pass\n\ndef run(input_data):\n    return str(A().f.__func__.__globals__)", reached=GLOBALS)
-walk("self of a builtin", "def run(input_data):\n    return str(len.__self__.open(input_data['canary']).read())", reached=CANARY)
-walk("self of print", "def run(input_data):\n    return print.__self__.__import__('os').popen('cat ' + input_data['canary']).read()", reached=CANARY)
+walk(
+    "a method's function",
+    "class A:\n    def f(self):\n        pass\n\ndef run(input_data):\n    return str(A().f.__func__.__globals__)",
+    reached=GLOBALS,
+)
+walk(
+    "self of a builtin",
+    "def run(input_data):\n    return str(len.__self__.open(input_data['canary']).read())",
+    reached=CANARY,
+)
+walk(
+    "self of print",
+    "def run(input_data):\n    return print.__self__.__import__('os').popen('cat ' + input_data['canary']).read()",
+    reached=CANARY,
+)
 walk(
     "a new code object",
     """
@@ -243,8 +258,13 @@ def run(input_data):
     return str(Box(object)['__subclasses__']())
 """,
 )
-dunder("a method called on its class", "def run(input_data):\n    return str(object.__getattribute__((), '__class__').__base__.__subclasses__())")
-dunder("reduce_ex", "def run(input_data):\n    return str(object().__reduce_ex__(2)[0].__globals__)", reached=GLOBALS)
+dunder(
+    "a method called on its class",
+    "def run(input_data):\n    return str(object.__getattribute__((), '__class__').__base__.__subclasses__())",
+)
+dunder(
+    "reduce_ex", "def run(input_data):\n    return str(object().__reduce_ex__(2)[0].__globals__)", reached=GLOBALS
+)
 dunder(
     "copy calls reduce",
     """
@@ -371,7 +391,10 @@ def run(input_data):
     return str(a.look())
 """,
 )
-dunder("private name mangled by hand", "class A:\n    def __init__(self):\n        self.__d = type.__subclasses__(object)\n\ndef run(input_data):\n    return str(A()._A__d)")
+dunder(
+    "private name mangled by hand",
+    "class A:\n    def __init__(self):\n        self.__d = type.__subclasses__(object)\n\ndef run(input_data):\n    return str(A()._A__d)",
+)
 dunder(
     "private name mangled by a class of underscores",
     """
@@ -398,7 +421,9 @@ dunder(
 
 # ------------------------------------------------------------------------------------------------ metaclasses
 meta = Family("metaclasses", SNIPPETS, reached=OBJECTS)
-meta("type of three arguments", "def run(input_data):\n    return str(type('X', (), {}).__base__.__subclasses__())")
+meta(
+    "type of three arguments", "def run(input_data):\n    return str(type('X', (), {}).__base__.__subclasses__())"
+)
 meta("type of type", "def run(input_data):\n    return str(type(type(())).__subclasses__(object))")
 meta(
     "type of three arguments with a dunder",
@@ -503,9 +528,18 @@ def run(input_data):
 """,
     reached="<class 'type'>",
 )
-meta("types.new_class", "import types\n\ndef run(input_data):\n    return str(types.new_class('X').__base__.__subclasses__())")
-meta("build_class", "def run(input_data):\n    return str(__build_class__(lambda: None, 'X').__base__.__subclasses__())")
-meta("enum's metaclass", "import enum\n\ndef run(input_data):\n    return str(type(enum.Enum).__base__.__subclasses__(object))")
+meta(
+    "types.new_class",
+    "import types\n\ndef run(input_data):\n    return str(types.new_class('X').__base__.__subclasses__())",
+)
+meta(
+    "build_class",
+    "def run(input_data):\n    return str(__build_class__(lambda: None, 'X').__base__.__subclasses__())",
+)
+meta(
+    "enum's metaclass",
+    "import enum\n\ndef run(input_data):\n    return str(type(enum.Enum).__base__.__subclasses__(object))",
+)
 meta(
     "abstract class registers",
     """
@@ -515,7 +549,11 @@ def run(input_data):
     return str(ABCMeta('X', (), {}).mro()[-1].__subclasses__())
 """,
 )
-meta("named tuple's globals", "from collections import namedtuple\n\ndef run(input_data):\n    return str(namedtuple('P', 'x')._make.__func__.__globals__)", reached=GLOBALS)
+meta(
+    "named tuple's globals",
+    "from collections import namedtuple\n\ndef run(input_data):\n    return str(namedtuple('P', 'x')._make.__func__.__globals__)",
+    reached=GLOBALS,
+)
 meta(
     "make_dataclass",
     """
@@ -595,8 +633,16 @@ def run(input_data):
     return str(A().look)
 """,
 )
-decorators("function under classmethod", "class A:\n    @classmethod\n    def f(cls):\n        pass\n\ndef run(input_data):\n    return str(A.f.__func__.__globals__)", reached=GLOBALS)
-decorators("getter of a property", "class A:\n    @property\n    def f(self):\n        pass\n\ndef run(input_data):\n    return str(A.f.fget.__globals__)", reached=GLOBALS)
+decorators(
+    "function under classmethod",
+    "class A:\n    @classmethod\n    def f(cls):\n        pass\n\ndef run(input_data):\n    return str(A.f.__func__.__globals__)",
+    reached=GLOBALS,
+)
+decorators(
+    "getter of a property",
+    "class A:\n    @property\n    def f(self):\n        pass\n\ndef run(input_data):\n    return str(A.f.fget.__globals__)",
+    reached=GLOBALS,
+)
 decorators(
     "wraps copies a dictionary",
     """
@@ -664,7 +710,10 @@ def run(input_data):
 
 # --------------------------------------------------------------------------------------------- comprehensions
 comp = Family("comprehensions", SNIPPETS, reached=OBJECTS)
-comp("walk inside a list", "def run(input_data):\n    return str([x.__base__.__subclasses__() for x in [().__class__]])")
+comp(
+    "walk inside a list",
+    "def run(input_data):\n    return str([x.__base__.__subclasses__() for x in [().__class__]])",
+)
 comp(
     "attribute as target",
     """
@@ -693,8 +742,14 @@ def run(input_data):
 """,
     reached=CANARY,
 )
-comp("starred target", "def run(input_data):\n    return str([b for *a, b in [type.mro(int)]][0].__subclasses__())")
-comp("frame of a generator expression", "def run(input_data):\n    return str((x for x in ()).gi_frame)", reached=FRAME)
+comp(
+    "starred target", "def run(input_data):\n    return str([b for *a, b in [type.mro(int)]][0].__subclasses__())"
+)
+comp(
+    "frame of a generator expression",
+    "def run(input_data):\n    return str((x for x in ()).gi_frame)",
+    reached=FRAME,
+)
 comp(
     "generator expression that sees itself",
     """
@@ -704,22 +759,56 @@ def run(input_data):
 """,
     reached=FRAME,
 )
-comp("class body comprehension", "class A:\n    found = [type.__subclasses__(object) for _ in '.'][0]\n\ndef run(input_data):\n    return str(A.found)")
-comp("dictionary keys", "def run(input_data):\n    return str({str(k.__subclasses__()): 0 for k in [().__class__.__base__]})")
-comp("condition assigns a guard", "def run(input_data):\n    return str([x for x in [object] if (_getattr_ := getattr)][0].__subclasses__())")
+comp(
+    "class body comprehension",
+    "class A:\n    found = [type.__subclasses__(object) for _ in '.'][0]\n\ndef run(input_data):\n    return str(A.found)",
+)
+comp(
+    "dictionary keys",
+    "def run(input_data):\n    return str({str(k.__subclasses__()): 0 for k in [().__class__.__base__]})",
+)
+comp(
+    "condition assigns a guard",
+    "def run(input_data):\n    return str([x for x in [object] if (_getattr_ := getattr)][0].__subclasses__())",
+)
 
 # ----------------------------------------------------------------------------------------------------- walrus
 walrus = Family("walrus", SNIPPETS, reached=OBJECTS)
 walrus("plain", "def run(input_data):\n    return str((x := ().__class__.__base__) and x.__subclasses__())")
-walrus("in a comprehension", "def run(input_data):\n    [(y := x.__base__) for x in [int]]\n    return str(y.__subclasses__())")
+walrus(
+    "in a comprehension",
+    "def run(input_data):\n    [(y := x.__base__) for x in [int]]\n    return str(y.__subclasses__())",
+)
 walrus("in an f-string", "def run(input_data):\n    return f'{(x := object).__subclasses__()}'")
 walrus("in a default", "def run(input_data, found=(x := type.__subclasses__(object))):\n    return str(x)")
-walrus("in a decorator", "@(f := lambda g: type.__subclasses__(object))\ndef found():\n    pass\n\ndef run(input_data):\n    return str(f(0))")
-walrus("of the guard of attributes", "(_getattr_ := getattr)\n\ndef run(input_data):\n    return '{0.__globals__}'.format(run)", reached=GLOBALS)
-walrus("of the guard in a comprehension", "[(_getattr_ := g) for g in [getattr]]\n\ndef run(input_data):\n    return '{0.__globals__}'.format(run)", reached=GLOBALS)
-walrus("of the builtins", "def run(input_data):\n    return (__builtins__ := __import__)('io').open(input_data['canary']).read()", reached=CANARY)
-walrus("global from a comprehension", "def run(input_data):\n    global _getitem_\n    [_getitem_ := x for x in [getattr]]\n    return '{0.__globals__}'.format(run)", reached=GLOBALS)
-walrus("in a pattern's guard", "def run(input_data):\n    match 0:\n        case x if (y := object.__subclasses__()):\n            return str(y)")
+walrus(
+    "in a decorator",
+    "@(f := lambda g: type.__subclasses__(object))\ndef found():\n    pass\n\ndef run(input_data):\n    return str(f(0))",
+)
+walrus(
+    "of the guard of attributes",
+    "(_getattr_ := getattr)\n\ndef run(input_data):\n    return '{0.__globals__}'.format(run)",
+    reached=GLOBALS,
+)
+walrus(
+    "of the guard in a comprehension",
+    "[(_getattr_ := g) for g in [getattr]]\n\ndef run(input_data):\n    return '{0.__globals__}'.format(run)",
+    reached=GLOBALS,
+)
+walrus(
+    "of the builtins",
+    "def run(input_data):\n    return (__builtins__ := __import__)('io').open(input_data['canary']).read()",
+    reached=CANARY,
+)
+walrus(
+    "global from a comprehension",
+    "def run(input_data):\n    global _getitem_\n    [_getitem_ := x for x in [getattr]]\n    return '{0.__globals__}'.format(run)",
+    reached=GLOBALS,
+)
+walrus(
+    "in a pattern's guard",
+    "def run(input_data):\n    match 0:\n        case x if (y := object.__subclasses__()):\n            return str(y)",
+)
 walrus("in a slice", "def run(input_data):\n    return str([0][(x := object.__subclasses__()) and 0:] and x)")
 walrus("in a lambda", "def run(input_data):\n    return str((lambda: (x := object.__subclasses__()))())")
 
@@ -733,15 +822,21 @@ for how, source in {
     "by a keyword-only parameter": "def run(input_data, *, _getattr_=getattr):\n" + _LEAK,
     "by a star parameter": "def run(input_data, *_getattr_, **_getitem_):\n" + _LEAK,
     "by a lambda's parameter": "def run(input_data):\n    return (lambda _getattr_: '{0.__globals__}'.format(run))(getattr)",
-    "by a class": "class _getattr_:\n    def __new__(cls, obj, name):\n        return getattr(obj, name)\n\ndef run(input_data):\n" + _LEAK,
-    "in a class body": "class A:\n    _getattr_ = getattr\n    found = '{0.__init__}'.format(0)\n\ndef run(input_data):\n" + _LEAK,
-    "by an import": "from operator import getitem as _getattr_\n\ndef run(input_data):\n    del globals()['_getattr_']\n" + _LEAK,
+    "by a class": "class _getattr_:\n    def __new__(cls, obj, name):\n        return getattr(obj, name)\n\ndef run(input_data):\n"
+    + _LEAK,
+    "in a class body": "class A:\n    _getattr_ = getattr\n    found = '{0.__init__}'.format(0)\n\ndef run(input_data):\n"
+    + _LEAK,
+    "by an import": "from operator import getitem as _getattr_\n\ndef run(input_data):\n    del globals()['_getattr_']\n"
+    + _LEAK,
     "by a loop": "for _getattr_ in [getattr]:\n    pass\n\ndef run(input_data):\n" + _LEAK,
-    "by a with statement": "from contextlib import nullcontext\n\nwith nullcontext(getattr) as _getattr_:\n    pass\n\ndef run(input_data):\n" + _LEAK,
+    "by a with statement": "from contextlib import nullcontext\n\nwith nullcontext(getattr) as _getattr_:\n    pass\n\ndef run(input_data):\n"
+    + _LEAK,
     "by an except clause": "def run(input_data):\n    try:\n        1 / 0\n    except ZeroDivisionError as _getattr_:\n        return '{0.__globals__}'.format(run)",
     "by a pattern": "match getattr:\n    case _getattr_:\n        pass\n\ndef run(input_data):\n" + _LEAK,
-    "by a star pattern": "match [getattr]:\n    case [*_getattr_]:\n        _getattr_ = _getattr_[0]\n\ndef run(input_data):\n" + _LEAK,
-    "by a mapping pattern": "match {'a': getattr}:\n    case {**_getattr_}:\n        pass\n\ndef run(input_data):\n" + _LEAK,
+    "by a star pattern": "match [getattr]:\n    case [*_getattr_]:\n        _getattr_ = _getattr_[0]\n\ndef run(input_data):\n"
+    + _LEAK,
+    "by a mapping pattern": "match {'a': getattr}:\n    case {**_getattr_}:\n        pass\n\ndef run(input_data):\n"
+    + _LEAK,
     "by unpacking": "(_getattr_, *_getitem_) = getattr, 0\n\ndef run(input_data):\n" + _LEAK,
     "by augmented assignment": "_write_ = []\n_write_ += [getattr]\n\ndef run(input_data):\n" + _LEAK,
     "by an annotation": "_getattr_: object = getattr\n\ndef run(input_data):\n" + _LEAK,
@@ -751,7 +846,8 @@ for how, source in {
     "of the builtins": "__builtins__ = {'getattr': getattr}\n\ndef run(input_data):\n" + _LEAK,
     "of the import": "def __import__(*args):\n    return args\n\ndef run(input_data):\n" + _LEAK,
     "of getattr": "plain = getattr\n\ndef getattr(obj, name):\n    return plain(obj, name)\n\ndef run(input_data):\n    return str(getattr(run, '__globals__'))",
-    "of isinstance": "def isinstance(obj, kind):\n    return True\n\ndef type(obj):\n    return str\n\ndef run(input_data):\n" + _LEAK,
+    "of isinstance": "def isinstance(obj, kind):\n    return True\n\ndef type(obj):\n    return str\n\ndef run(input_data):\n"
+    + _LEAK,
     "of str": "class str(str):\n    def startswith(self, *args):\n        return False\n\ndef run(input_data):\n    return str('{0.__globals__}').format(run)",
     "of the print collector": "_print_ = _print = print\n\ndef run(input_data):\n" + _LEAK,
     "of the iterator guard": "_getiter_ = iter\n_iter_unpack_sequence_ = zip\n\ndef run(input_data):\n" + _LEAK,
