@@ -36,6 +36,13 @@ class Snippet:
     then: str | None = None
     bomb: str | None = None
     at_load: bool = False
+    found: bool = False
+    """A hole that was found by reading the policy, and closed: never held out."""
+
+    @property
+    def held_out(self) -> bool:
+        """Whether it is of the part nobody looks at while working on the policy."""
+        return is_held_out(self.name) and not self.found
 
     @property
     def host(self) -> bool:
@@ -44,7 +51,7 @@ class Snippet:
 
 
 def is_held_out(name: str) -> bool:
-    """Whether a snippet is of the two thirds nobody looks at while working on the policy."""
+    """Whether a snippet of this name is of the two thirds that are held out."""
     return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest()) % 3 != 0
 
 

@@ -3,8 +3,10 @@
 A snippet counts only if its control succeeds, that is, if plain Python lets it out. Behind the walls it may be
 refused, fail or answer something harmless; it must not come back with its proof, nor outstay its limits.
 
-The corpus was written before its authors read the policy. Two thirds of it - a hash of the name decides which - are
-held out: they were not used while writing the policy and are not to be looked at while working on it.
+The corpus was written without knowledge of the policy, and the policy without knowledge of the corpus. Two thirds of
+it - a hash of the name decides which - are held out: they were not used while writing the policy and are not to be
+looked at while working on it. Snippets marked `found` came later: they are holes that reading the policy brought to
+light, were closed because of them, and count as seen.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.security.corpus import CORPUS
 from tests.security.harness import PING, Canary, Plain, attempt, faults
-from tests.security.snippets import Snippet, is_held_out
+from tests.security.snippets import Snippet
 
 from loopai_runtime.sandbox.pool import SyncPool
 from loopai_runtime.sandbox.records import Program, Wall
@@ -30,8 +32,7 @@ WALLS: tuple[Wall, ...] = ("policy",)
 SPENT = ("time", "memory")  # which of the two runs out first is the machine's affair
 
 CASES = [
-    pytest.param(snippet, id=f"{'unseen' if is_held_out(snippet.name) else 'seen'}-{snippet.name}")
-    for snippet in CORPUS
+    pytest.param(snippet, id=f"{'unseen' if snippet.held_out else 'seen'}-{snippet.name}") for snippet in CORPUS
 ]
 
 
@@ -87,5 +88,5 @@ def test_corpus_is_broad_and_its_names_are_unique() -> None:
     assert len(families) >= 26
     assert min(families.values()) >= 9, families
     assert len({snippet.name for snippet in CORPUS}) == len(CORPUS)
-    held_out = sum(is_held_out(snippet.name) for snippet in CORPUS)
+    held_out = sum(snippet.held_out for snippet in CORPUS)
     assert 0.6 < held_out / len(CORPUS) < 0.73

@@ -527,6 +527,7 @@ def run(input_data):
     return str(collections.Counter.copy(int))
 """,
     reached="<class 'type'>",
+    found=True,
 )
 meta(
     "types.new_class",

@@ -522,6 +522,7 @@ def run(input_data):
         return SEEN | collections.Counter.copy(int)('X', (), {'__ror__': take})()
     return str(SEEN)
 """,
+    found=True,
 )
 for name, expression, then in [
     ("what typing keeps in its brackets", "typing.Dict[0, True]", "typing.Dict[0, 1]"),
@@ -537,6 +538,7 @@ for name, expression, then in [
         f"import typing\n\ndef run(input_data):\n    {expression}",
         then=f"import typing\n\ndef run(input_data):\n    told = str({then})\n"
         "    return '-'.join(['left', 'behind', 'by', 'the', 'call', 'before']) if 'True' in told or '-0.0' in told else told",
+        found=True,
     )
 state(
     "a type's subclass list, read by another program",
