@@ -20,6 +20,7 @@ from loopai_runtime.sandbox.scheduler import LOAD_TIMEOUT_S
 CONTROL = Path(__file__).with_name("control.py")
 GRACE_S = 0.5
 SLACK_MB = 48  # an executor before its program
+SPENT = ("time", "memory")  # which of the two runs out first is the machine's affair
 PING = "def run(input_data):\n    return input_data\n"
 
 
@@ -65,9 +66,9 @@ class Plain:
         self._process.communicate(timeout=10)
 
     def run(self, snippet: Snippet, canary: Canary) -> dict[str, Any]:
-        """How it ended: see control.py. An escape gets ten seconds, a bomb twice what the sandbox would give."""
+        """How it ended: see control.py. What burns time gets twice what the sandbox gives."""
         limits = {
-            "timeout_s": 2 * TIMEOUT_MS / 1000 if snippet.bomb else 10,
+            "timeout_s": 2 * TIMEOUT_MS / 1000 if snippet.bomb in SPENT else 10,
             "memory_mb": 2 * MEMORY_MB,
             "output": 2 * MIB,
         }

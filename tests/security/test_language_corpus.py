@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.security.corpus import CORPUS
-from tests.security.harness import PING, Canary, Plain, attempt, faults
+from tests.security.harness import PING, SPENT, Canary, Plain, attempt, faults
 from tests.security.snippets import Snippet
 
 from loopai_runtime.sandbox.pool import SyncPool
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 # "cage" and "full" join once the cage is up. Behind the cage alone a program may walk the language as it likes, so
 # only snippets that go for the host count there.
 WALLS: tuple[Wall, ...] = ("policy",)
-
-SPENT = ("time", "memory")  # which of the two runs out first is the machine's affair
 
 CASES = [
     pytest.param(snippet, id=f"{'unseen' if snippet.held_out else 'seen'}-{snippet.name}") for snippet in CORPUS
