@@ -13,7 +13,8 @@ from typing import Any, Self
 from tests.security.snippets import CANARY, MEMORY_MB, SECRET, TIMEOUT_MS, Snippet
 
 from loopai_runtime.errors import PolicyRefused
-from loopai_runtime.sandbox.pool import COMPILE_TIMEOUT_S, SyncPool
+from loopai_runtime.sandbox.compilation import TIMEOUT_S as COMPILE_TIMEOUT_S
+from loopai_runtime.sandbox.pool import SyncPool
 from loopai_runtime.sandbox.records import MIB, Outcome, Program
 from loopai_runtime.sandbox.scheduler import LOAD_TIMEOUT_S
 

@@ -25,9 +25,12 @@ from loopai_runtime.sandbox.records import Program, Wall
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# "cage" and "full" join once the cage is up. Behind the cage alone a program may walk the language as it likes, so
-# only snippets that go for the host count there.
-WALLS: tuple[Wall, ...] = ("policy",)
+# Behind the cage alone a program may walk the language as it likes, so only snippets that go for the host count.
+WALLS = [
+    pytest.param("policy"),
+    pytest.param("cage", marks=pytest.mark.slow),
+    pytest.param("full", marks=pytest.mark.slow),
+]
 
 CASES = [
     pytest.param(snippet, id=f"{'unseen' if snippet.held_out else 'seen'}-{snippet.name}") for snippet in CORPUS

@@ -97,7 +97,7 @@ class LiveLog:
 
     def _write_all(self) -> list[tuple[list[Kept], StorageError | None]]:
         waiting, self._waiting = self._waiting, {}
-        written = []
+        written: list[tuple[list[Kept], StorageError | None]] = []
         for place, (lines, callers) in waiting.items():
             error = self._write(place, lines)
             if error is not None and self._serve_on:
