@@ -1,0 +1,1 @@
+"""The edge: an HTTP server over the tasks of one data directory."""

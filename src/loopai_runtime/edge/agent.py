@@ -1,0 +1,100 @@
+"""The edge, assembled: pool, log, tasks and routes over one data directory, and what watches them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from typing import TYPE_CHECKING, Self
+
+from loopai_runtime.datasets.live_log import LiveLog
+from loopai_runtime.edge.metrics import Metrics
+from loopai_runtime.edge.pages import Pages
+from loopai_runtime.edge.routes import Door, Routes
+from loopai_runtime.errors import NotFound
+from loopai_runtime.flows.serve import Traffic
+from loopai_runtime.layout import make_dir
+from loopai_runtime.sandbox import Pool
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from loopai_runtime.config import Config
+    from loopai_runtime.layout import Layout
+
+log = logging.getLogger(__name__)
+
+QUEUE_LIMIT = 2000
+_DRAIN_S = 30.0
+
+
+class Edge:
+    """Everything that a running edge consists of; use it in an `async with` on the loop that serves."""
+
+    def __init__(self, config: Config, layout: Layout, door: Door, only: str | None = None) -> None:
+        self.config = config
+        self.layout = layout
+        self.pool = Pool(config.execution.worker_count, require=config.sandbox.require, queue_limit=QUEUE_LIMIT)
+        self.log = LiveLog(layout, fsync=config.storage.fsync, on_full=config.storage.on_full)
+        self.metrics = Metrics()
+        self.traffic = Traffic(self.pool, self.log, layout, config, self.metrics.watch)
+        self.metrics.follow(self.traffic, self.pool, self.log)
+        self.pages = Pages(self.traffic, self.metrics, self.log, layout)
+        self.routes = Routes(self.traffic, self.metrics, door, self.pages.app())
+        self._only = only
+        self._watching: asyncio.Task[None] | None = None
+        self._refreshing: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> Self:
+        """Raises NotFound where the one task that was asked for cannot be served, ConfigError, StorageError."""
+        await self.pool.__aenter__()
+        try:
+            await self.refresh()
+            if self._only is not None and self._only not in self.traffic.lanes:
+                why = self.traffic.troubles.get(self._only, "it has no active version")
+                raise NotFound(f"the task {self._only} cannot be served: {why}", hint="loopai versions shows them")
+        except BaseException:
+            await self.pool.__aexit__(None, None, None)
+            raise
+        self._watching = asyncio.create_task(self._watch())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._watching is not None:
+            self._watching.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._watching
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_DRAIN_S):
+                while self.traffic.in_flight:
+                    await asyncio.sleep(0.005)
+        await self.pool.__aexit__(None, None, None)
+        self.log.close()
+
+    async def refresh(self) -> None:
+        """Serve what is active on disk now."""
+        found = [self._only] if self._only is not None else self.layout.tasks()
+        for task_id in {*found, *self.traffic.lanes}:
+            await self.traffic.refresh(task_id)
+
+    def refresh_soon(self) -> None:
+        """Start a `refresh` beside what runs."""
+        task = asyncio.get_running_loop().create_task(self.refresh())
+        self._refreshing.add(task)
+        task.add_done_callback(self._refreshing.discard)
+
+    async def _watch(self) -> None:
+        """Take up every change below `artifacts/` as it happens."""
+        from watchfiles import awatch
+
+        root = make_dir(self.layout.root / "artifacts")
+        while True:
+            try:
+                async for _changes in awatch(root, debounce=200, step=20, rust_timeout=5000):
+                    await self.refresh()
+            except (OSError, RuntimeError) as error:  # the directory was removed, or there are no watches left
+                log.warning("watching %s: %s; looking every second instead", root, error)
+                await asyncio.sleep(1.0)
+                await self.refresh()

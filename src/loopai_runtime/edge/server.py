@@ -1,0 +1,251 @@
+"""The edge's life as a process: one lock, one socket, one loop; signals, drain, end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import json
+import logging
+import os
+import resource
+import signal
+import socket
+import ssl
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from loopai_runtime.edge.agent import Edge
+from loopai_runtime.errors import Busy, ConfigError, Fault, UsageError
+from loopai_runtime.layout import FILE_MODE, make_dir, storage_errors
+from loopai_runtime.models import utc_now
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from loopai_runtime.config import Config
+    from loopai_runtime.edge.routes import Door
+    from loopai_runtime.layout import Layout
+
+KEEP_ALIVE_S = 75
+_DRAIN_S = 30
+_BACKLOG = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Exposure:
+    """Where the edge listens and who may enter."""
+
+    host: str
+    port: int
+    door: Door
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+
+
+def serve(
+    config: Config,
+    layout: Layout,
+    exposure: Exposure,
+    *,
+    only: str | None = None,
+    reload: Callable[[], None] = lambda: None,
+    announce: Callable[[str], None] = lambda _url: None,
+) -> None:
+    """Serve until SIGTERM or SIGINT, then drain. `announce` is called with the address once it answers.
+
+    Raises Busy where another server has the data directory or the port, ConfigError, UsageError, NotFound,
+    StorageError.
+    """
+    import uvloop
+
+    _more_descriptors()
+    with (
+        only_server(layout, exposure),
+        listening(exposure) as sock,
+        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+    ):
+        runner.run(_serve(config, layout, exposure, sock, only, reload, announce))
+
+
+async def _serve(
+    config: Config,
+    layout: Layout,
+    exposure: Exposure,
+    sock: socket.socket,
+    only: str | None,
+    reload: Callable[[], None],
+    announce: Callable[[str], None],
+) -> None:
+    import uvicorn
+
+    from loopai_runtime.edge.protocol import GuardedProtocol
+
+    async with Edge(config, layout, exposure.door, only) as edge:
+        settings = uvicorn.Config(
+            edge.routes,
+            http=GuardedProtocol,
+            ws="none",
+            lifespan="off",
+            interface="asgi3",
+            access_log=False,
+            log_config=None,
+            server_header=False,
+            date_header=False,
+            proxy_headers=False,
+            timeout_keep_alive=KEEP_ALIVE_S,
+            timeout_graceful_shutdown=_DRAIN_S,
+            h11_max_incomplete_event_size=64 * 1024,
+        )
+        settings.load()
+        settings.ssl = _tls(exposure)
+        server = uvicorn.Server(settings)
+        loop = asyncio.get_running_loop()
+
+        def stop() -> None:
+            edge.pages.draining = True
+            server.should_exit = True
+
+        def hang_up() -> None:
+            reload()
+            edge.refresh_soon()
+
+        with _signals(loop, stop, hang_up):
+            telling = loop.create_task(_tell(server, sock, exposure, announce))
+            await server._serve(sockets=[sock])  # the part of `serve` that leaves signals alone
+            telling.cancel()
+
+
+async def _tell(server: object, sock: socket.socket, exposure: Exposure, announce: Callable[[str], None]) -> None:
+    while not getattr(server, "started", False):
+        await asyncio.sleep(0.001)
+    announce(url_of(sock, exposure))
+
+
+def url_of(sock: socket.socket, exposure: Exposure) -> str:
+    host, port = sock.getsockname()[:2]
+    return f"{'https' if exposure.tls_cert else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether nobody but this machine can reach an address."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+@contextlib.contextmanager
+def only_server(layout: Layout, exposure: Exposure) -> Iterator[None]:
+    """Hold the data directory as its one server. Raises Busy that says who has it."""
+    import fcntl
+
+    path = make_dir(layout.run) / "server.lock"
+    with storage_errors(path):
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            who = os.pread(descriptor, 200, 0).decode("utf-8", "replace").strip() or "another process"
+            raise Busy(
+                f"{layout.root} is already served by {who}",
+                where=str(path),
+                hint="stop it first, or give this one a --data-dir of its own",
+            ) from None
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"process {os.getpid()} on {exposure.host}:{exposure.port}\n".encode(), 0)
+        yield
+        os.ftruncate(descriptor, 0)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def listening(exposure: Exposure) -> Iterator[socket.socket]:
+    """A listening socket. Raises Busy where the port is taken, UsageError where the address is not ours."""
+    try:
+        infos = socket.getaddrinfo(exposure.host, exposure.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (OSError, UnicodeError):
+        raise UsageError(f"no such address: {exposure.host}", hint="--host is one of this machine's") from None
+    family, kind, protocol, _, address = infos[0]
+    sock = socket.socket(family, kind, protocol)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            sock.bind(address)
+            sock.listen(_BACKLOG)
+        except PermissionError:
+            raise UsageError(f"port {exposure.port} needs more rights", hint="--port 8080 needs none") from None
+        except OverflowError:
+            raise UsageError(f"{exposure.port} is no port") from None
+        except OSError as error:
+            raise Busy(
+                f"cannot listen on {exposure.host}:{exposure.port}: {error.strerror}",
+                hint="another program has it; --port 0 takes a free one",
+            ) from None
+        sock.setblocking(False)
+        yield sock
+    finally:
+        sock.close()
+
+
+def _tls(exposure: Exposure) -> ssl.SSLContext | None:
+    if exposure.tls_cert is None:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    try:
+        context.load_cert_chain(exposure.tls_cert, exposure.tls_key)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError([Fault(f"the TLS certificate or key does not load: {error}")]) from None
+    return context
+
+
+@contextlib.contextmanager
+def _signals(
+    loop: asyncio.AbstractEventLoop, stop: Callable[[], None], hang_up: Callable[[], None]
+) -> Iterator[None]:
+    wanted = {signal.SIGTERM: stop, signal.SIGINT: stop, signal.SIGHUP: hang_up}
+    for number, handler in wanted.items():
+        loop.add_signal_handler(number, handler)
+    try:
+        yield
+    finally:
+        for number in wanted:
+            loop.remove_signal_handler(number)
+
+
+def _more_descriptors() -> None:
+    """As many open connections as the system lets us have."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = min(hard, 65_536) if hard != resource.RLIM_INFINITY else 65_536
+    if soft < wanted:
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+class JsonLines(logging.Formatter):
+    """A log record as one line of JSON."""
+
+    _EXTRA = ("status", "method", "path", "traceparent")
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = {"time": utc_now(), "level": record.levelname.lower(), "message": record.getMessage()}
+        line |= {name: value for name in self._EXTRA if (value := getattr(record, name, None))}
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False)
+
+
+def log_to_stderr(level: str) -> None:
+    """JSON logs from here on."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonLines())
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    logging.getLogger("watchfiles").setLevel(logging.WARNING)
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)

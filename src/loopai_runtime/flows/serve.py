@@ -1,0 +1,145 @@
+"""Many tasks served from one event loop: choose the version -> run -> sample -> append -> answer.
+
+An answer leaves only after its record is kept, as `storage.fsync` understands that. A version that does not load
+leaves the one before it serving.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from loopai_runtime import jsonl
+from loopai_runtime.artifacts.store import ArtifactStore
+from loopai_runtime.errors import LoopaiError, NotFound
+from loopai_runtime.flows.execute import Request, Result, Service, sampling_of
+
+if TYPE_CHECKING:
+    from loopai_runtime.config import Config
+    from loopai_runtime.datasets.live_log import LiveLog
+    from loopai_runtime.layout import Layout
+    from loopai_runtime.models import ProgramArtifact
+    from loopai_runtime.sandbox import Outcome, Pool
+
+log = logging.getLogger(__name__)
+
+Answered = Callable[[Result | LoopaiError], None]
+Watcher = Callable[[Result], None]
+
+
+@dataclass(slots=True)
+class Lane:
+    """A task as it is served: the version that answers, and what stands against a newer one."""
+
+    service: Service
+    digest: str
+    trouble: str | None = field(default=None)
+
+    @property
+    def artifact(self) -> ProgramArtifact:
+        return self.service.artifact
+
+
+class Traffic:
+    """The tasks that are served, by id. `watch` hears of every execution, before its answer leaves."""
+
+    def __init__(
+        self, pool: Pool, kept: LiveLog, layout: Layout, config: Config, watch: Watcher = lambda _result: None
+    ) -> None:
+        self.lanes: dict[str, Lane] = {}
+        self.troubles: dict[str, str] = {}
+        """Tasks that have an active version and cannot be served at all, and why."""
+        self.in_flight = 0
+        self._pool = pool
+        self._log = kept
+        self._layout = layout
+        self._config = config
+        self._deployment_id = layout.deployment_id(config)
+        self._store = ArtifactStore(layout)
+        self._watch = watch
+
+    def choose(self, task_id: str | None) -> str:
+        """The task that a request is for: the one it names, else the default, else the only one."""
+        if task_id is None:
+            task_id = self._config.runtime.task_id
+            if task_id is None and len(self.lanes) == 1:
+                return next(iter(self.lanes))
+        if task_id is None:
+            raise NotFound(
+                f"the request names no task_id, and {len(self.lanes)} tasks are served",
+                hint=f"one of {', '.join(sorted(self.lanes))}" if self.lanes else "loopai generate SPEC makes one",
+            )
+        return task_id
+
+    def lane(self, task_id: str) -> Lane:
+        """Raises NotFound."""
+        lane = self.lanes.get(task_id)
+        if lane is None:
+            why = self.troubles.get(task_id)
+            raise NotFound(f"no task {task_id!r} is served here" + (f": {why}" if why else ""))
+        return lane
+
+    def submit(self, task_id: str, request: Request, answered: Answered) -> None:
+        """Start an execution; `answered` is called once, from the loop, when its record is kept.
+
+        Raises NotFound, InputError where the schema refuses the input, Busy when too many wait.
+        """
+        service = self.lane(task_id).service
+        service.check(request.input)
+
+        def ran(outcome: Outcome) -> None:
+            result = service.finish(request, outcome)
+            record = result.record or {}
+            self._watch(result)
+
+            def kept(error: LoopaiError | None) -> None:
+                self.in_flight -= 1
+                answered(error or result)
+
+            self._log.append(task_id, record["timestamp"][:10], jsonl.encode(record), kept)
+
+        self._pool.submit(service.key, jsonl.encode(request.input), ran)
+        self.in_flight += 1
+
+    async def refresh(self, task_id: str) -> None:
+        """Serve what is active on disk now. Whatever goes wrong is in `troubles` and the log, never raised."""
+        lane = self.lanes.get(task_id)
+        try:
+            active = self._store.active_version(task_id)
+            if active is None:
+                self._stop(task_id)
+                return
+            if lane is not None and lane.artifact.version == active:
+                lane.trouble = None
+                return
+            stored = self._store.read(f"{task_id}@{active}")
+            sampling = sampling_of(stored.artifact, self._config, self._layout)
+            service = Service(stored.artifact, self._deployment_id, sampling)
+            program = service.program(stored.code, self._config)
+            await self._pool.load(program)
+        except LoopaiError as error:
+            self._keep_old(task_id, lane, str(error))
+            return
+        except Exception as error:
+            self._keep_old(task_id, lane, f"{type(error).__name__}: {error}")
+            return
+        self.lanes[task_id] = Lane(service, stored.digest)
+        self.troubles.pop(task_id, None)
+        if lane is not None:
+            self._pool.unload(lane.service.key)
+        log.info("serving %s", service.key)
+
+    def _keep_old(self, task_id: str, lane: Lane | None, why: str) -> None:
+        log.error("task %s: the active version does not load: %s", task_id, why)
+        if lane is None:
+            self.troubles[task_id] = why
+        else:
+            lane.trouble = why
+
+    def _stop(self, task_id: str) -> None:
+        self.troubles.pop(task_id, None)
+        if lane := self.lanes.pop(task_id, None):
+            self._pool.unload(lane.service.key)
+            log.info("no longer serving %s", lane.service.key)

@@ -1,0 +1,1 @@
+"""What the HTTP fronts of edge and platform share."""
