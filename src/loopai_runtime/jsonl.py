@@ -51,7 +51,7 @@ def loads(text: str | bytes, where: str | None = None) -> Any:
     """Parse one JSON value. Raises InputError saying what is wrong and at which column."""
     try:
         if isinstance(text, bytes):
-            text = text.decode("utf-8-sig")
+            text = text.removeprefix(b"\xef\xbb\xbf").decode()
         value = _decoder.decode(text)
         if "\\u" in text:  # only an escape can smuggle in a lone surrogate
             json.dumps(value, ensure_ascii=False).encode("utf-8")
@@ -198,6 +198,21 @@ def append_block(descriptor: int, block: bytes) -> int:
         return torn
     finally:
         fcntl.flock(descriptor, fcntl.LOCK_UN)
+
+
+def append_more(descriptor: int, block: bytes) -> None:
+    """Append whole lines to a file that `append_block` has mended, by one system call. Raises OSError.
+
+    Other appenders take a partial write, before it is undone here, for a torn tail, and mend it.
+    """
+    import errno
+
+    written = os.write(descriptor, block)
+    if written != len(block):
+        end = os.lseek(descriptor, 0, os.SEEK_CUR)
+        if os.fstat(descriptor).st_size == end:
+            os.ftruncate(descriptor, end - written)
+        raise OSError(errno.ENOSPC, "short write")
 
 
 def _mended(descriptor: int, size: int, block: bytes) -> tuple[int, int, bytes]:

@@ -28,6 +28,7 @@ Kept = Callable[[StorageError | None], None]
 Place = tuple[str, str]  # task, day
 
 INTERVAL_S = 1.0
+_LOOK_EVERY_S = 0.25
 _MAX_OPEN = 128
 
 
@@ -44,6 +45,7 @@ class LiveLog:
         self._files: dict[Place, int] = {}
         self._unsynced: set[Place] = set()
         self._flushing = False
+        self._looked = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self.bytes = 0
         self.dropped = 0
@@ -119,7 +121,7 @@ class LiveLog:
         block = b"\n".join(lines)
         try:
             with storage_errors(path):
-                self.torn_bytes += jsonl.append_block(self._descriptor(place), block)
+                jsonl.append_more(self._descriptor(place), block)
         except (StorageError, OSError) as error:
             self._forget(place)
             known = error if isinstance(error, StorageError) else StorageError(str(error), where=str(path))
@@ -135,17 +137,27 @@ class LiveLog:
         return None
 
     def _descriptor(self, place: Place) -> int:
-        """The open file of a day; opened again where somebody removed it. Raises OSError, StorageError."""
+        """The open file of a day, mended when it is opened. Raises OSError, StorageError."""
+        now = self._loop.time()
+        if now - self._looked > _LOOK_EVERY_S:
+            self._looked = now
+            self._forget_removed()
         descriptor = self._files.get(place)
-        if descriptor is not None and os.fstat(descriptor).st_nlink:
+        if descriptor is not None:
             return descriptor
-        self._forget(place)
         if len(self._files) >= _MAX_OPEN:
             self._forget(next(iter(self._files)))
         path = self._layout.executions(*place)
         make_dir(path.parent)
         descriptor = self._files[place] = jsonl.open_to_append(path)
+        self.torn_bytes += jsonl.append_block(descriptor, b"")
         return descriptor
+
+    def _forget_removed(self) -> None:
+        """Files that somebody removed or replaced are opened again."""
+        for place, descriptor in list(self._files.items()):
+            if not os.fstat(descriptor).st_nlink:
+                self._forget(place)
 
     def _forget(self, place: Place) -> None:
         descriptor = self._files.pop(place, None)

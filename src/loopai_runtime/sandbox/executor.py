@@ -284,8 +284,7 @@ def strict_json(raw: bytes) -> Any:
         raise ValueError("more than one line")
     if raw.count(b"[") + raw.count(b"{") > protocol.MAX_DEPTH and _depth(raw) > protocol.MAX_DEPTH:
         raise ValueError("nested too deeply")
-    parse_float = _finite if _MAY_OVERFLOW.search(raw) else None
-    value = json.loads(raw.decode(), parse_constant=_finite, parse_float=parse_float)
+    value = (_CAREFUL if _MAY_OVERFLOW.search(raw) else _PLAIN).decode(raw.decode())
     if b"\\u" in raw:
         json.dumps(value, ensure_ascii=False).encode()  # an escaped lone surrogate is no text
     return value
@@ -296,6 +295,10 @@ def _finite(text: str) -> float:
     if not math.isfinite(number):
         raise ValueError(f"{text[:20]} is not a finite number")
     return number
+
+
+_PLAIN = json.JSONDecoder(parse_constant=_finite)
+_CAREFUL = json.JSONDecoder(parse_constant=_finite, parse_float=_finite)
 
 
 def _depth(raw: bytes) -> int:

@@ -35,6 +35,7 @@ GRACE_S = 1.0
 """How long the template may take to say how an executor ended."""
 _TICK_S = 0.005
 _PIPELINE_MS = 2.0
+_PACKED_MS = 0.2  # work up to which one busy executor gets more rather than that another is woken
 _PIPELINE_CALLS = 16
 _MAX_QUEUED_BYTES = 256 * 1024 * 1024
 _MAX_FAILED_STARTS = 3
@@ -172,6 +173,8 @@ class Scheduler:
                 room = executor.backlog_ms + job.cost_ms <= _PIPELINE_MS and len(executor.turns) < _PIPELINE_CALLS
                 if not room:
                     continue
+                if executor.backlog_ms + job.cost_ms <= _PACKED_MS and job.handle in executor.known:
+                    return executor
             if best is None or _order(executor, job) < _order(best, job):
                 best = executor
         if best is not None and not best.turns and active >= self.settings.workers:
