@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from loopai_runtime.cli import completion, generate, judge, keys, operate, options, run, serve, spec, versions
+from loopai_runtime.cli import completion, generate, judge, operate, options, run, serve, spec, versions
 
 _PANELS = (options.AUTHOR, options.USE, options.WATCH, options.IMPROVE, options.OPERATE)
 
@@ -61,7 +61,7 @@ def _global(
     """Options of the application itself; what they do happens before any command."""
 
 
-for _module in (spec, generate, judge, versions, run, serve, keys, operate, completion):
+for _module in (spec, generate, judge, versions, run, serve, operate, completion):
     _module.register(app)
 
 # The order of the help, whichever file a command is in.

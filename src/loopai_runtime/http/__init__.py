@@ -1,1 +1,0 @@
-"""What the HTTP fronts of edge and platform share."""
