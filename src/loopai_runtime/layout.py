@@ -8,8 +8,10 @@ place, fsynced, renamed, and the directory fsynced.
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import secrets
+import stat
 import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -79,27 +81,52 @@ def make_dir(path: Path) -> Path:
     return path
 
 
+@contextmanager
+def only_one(directory: Path) -> Iterator[None]:
+    """Wait until no other process changes a file of `directory` under this lock.
+
+    The lock is the directory itself, so it leaves no file behind. Raises StorageError.
+    """
+    with storage_errors(directory):
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def temporary_beside(path: Path) -> Path:
     """An unused name in the same directory, so that a rename to `path` is atomic."""
     return path.with_name(f"{TEMPORARY}{path.name}-{os.getpid()}-{secrets.token_hex(4)}")
 
 
-def write_file(path: Path, content: bytes) -> None:
-    """Write a new file and fsync it; for files inside a directory that is itself renamed into place."""
+def write_file(path: Path, content: bytes, like: os.stat_result | None = None) -> None:
+    """Write a new file and fsync it; for files inside a directory that is itself renamed into place.
+
+    `like`: the owner of a file that this one is to replace, and whether its group may read it.
+    """
     with storage_errors(path):
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
         with open(descriptor, "wb") as file:  # noqa: PTH123  a descriptor, not a path
+            if like is not None:
+                with suppress(PermissionError):  # only root gives files away, and only root has to
+                    os.fchown(descriptor, like.st_uid, like.st_gid)
+                    os.fchmod(descriptor, FILE_MODE | (like.st_mode & stat.S_IRGRP))
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
 
 
-def replace_file(path: Path, content: bytes) -> None:
-    """Replace `path` atomically and durably. Raises StorageError; then the old content still stands."""
+def replace_file(path: Path, content: bytes, like: os.stat_result | None = None) -> None:
+    """Replace `path` atomically and durably; `like` as in `write_file`.
+
+    Raises StorageError; then the old content still stands.
+    """
     temporary = temporary_beside(path)
     with storage_errors(path):
         try:
-            write_file(temporary, content)
+            write_file(temporary, content, like)
             temporary.replace(path)
         except BaseException:
             with suppress(OSError):
@@ -217,6 +244,11 @@ class Layout:
     @property
     def config_file(self) -> Path:
         return self.root / CONFIG_FILE
+
+    @property
+    def keys_file(self) -> Path:
+        """The server's own keys, where `server.keys_file` does not name another place."""
+        return self.config_file.with_name("keys.json")
 
     @property
     def secrets(self) -> Path:

@@ -1,0 +1,1 @@
+"""What the HTTP servers share, whoever answers behind them."""
