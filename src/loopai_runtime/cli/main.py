@@ -9,18 +9,29 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from loopai_runtime.cli import completion, generate, judge, operate, options, run, serve, spec, versions
+from loopai_runtime.cli import completion, generate, judge, keys, operate, options, run, serve, spec, versions
 
 _PANELS = (options.AUTHOR, options.USE, options.WATCH, options.IMPROVE, options.OPERATE)
+
+# The order of the help, whichever file a command is in, and whether it is one command or a group of them.
+_ORDER = (
+    "scan init check generate label evaluate list ls show versions diff why export import verify demo "
+    "run start serve bench activate rollback pull push sample validate analyze logs prune "
+    "improve replay rollout tickets telemetry central keys config doctor completion"
+)
 
 
 class Panels(TyperGroup):
     """Help in plain text, its commands in panels: rich's help would double the start-up of every `--help`."""
 
+    def list_commands(self, ctx: Any) -> list[str]:
+        return sorted(self.commands, key=_ORDER.split().index)
+
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         panels: dict[str, list[tuple[str, str]]] = {}
         width = formatter.width - 6 - max(map(len, self.commands), default=0)
-        for name, command in self.commands.items():
+        for name in self.list_commands(ctx):
+            command = self.commands[name]
             if not command.hidden:
                 panel = getattr(command, "rich_help_panel", None) or "Commands"
                 panels.setdefault(str(panel), []).append((name, command.get_short_help_str(width)))
@@ -61,16 +72,8 @@ def _global(
     """Options of the application itself; what they do happens before any command."""
 
 
-for _module in (spec, generate, judge, versions, run, serve, operate, completion):
+for _module in (spec, generate, judge, versions, run, serve, operate, keys, completion):
     _module.register(app)
-
-# The order of the help, whichever file a command is in.
-_ORDER = (
-    "scan init check generate label evaluate list ls show versions diff why export import verify demo "
-    "run start serve bench activate rollback pull push sample validate analyze logs prune "
-    "improve replay rollout tickets telemetry central keys config doctor completion"
-)
-app.registered_commands.sort(key=lambda command: _ORDER.split().index(command.name or ""))
 
 
 def main() -> None:
