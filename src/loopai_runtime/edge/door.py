@@ -56,7 +56,7 @@ def open_door(keys_file: Path | None, loopback: bool, allow_anonymous: bool) -> 
     """Raises UsageError for an address that others can reach with neither keys nor leave, ConfigError."""
     if keys_file is not None:
         keys = KeysFile(keys_file)
-        keys.reload_if_changed()
+        keys.load()
         return KeyedDoor(keys)
     if not loopback and not allow_anonymous:
         raise UsageError(
