@@ -1,94 +1,130 @@
-"""What `/metrics` says: Prometheus metrics under `loopai_`, labels bound once a task and version."""
+"""What `/metrics` says: Prometheus metrics under `loopai_`.
+
+Executions are counted in plain numbers, as the library's own counters take a lock each time; a collector makes
+metrics of them when somebody asks.
+"""
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections import Counter
+from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterator
+
+    from prometheus_client.core import Metric
 
     from loopai_runtime.datasets.live_log import LiveLog
     from loopai_runtime.flows.execute import Result
     from loopai_runtime.flows.serve import Traffic
     from loopai_runtime.sandbox import Pool
 
-BUCKETS = (0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
-_LABELS = ("task_id", "version")
+BUCKETS_MS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 1000.0)
+
+
+@dataclass(slots=True)
+class _Durations:
+    """How many executions of a version fell between two bounds, and their time in all."""
+
+    counts: list[int] = field(default_factory=lambda: [0] * (len(BUCKETS_MS) + 1))
+    total_ms: float = 0.0
+
+    def buckets(self) -> list[tuple[str, float]]:
+        bounds = [*(str(bound / 1000) for bound in BUCKETS_MS), "+Inf"]
+        return list(zip(bounds, accumulate(map(float, self.counts)), strict=True))
 
 
 class Metrics:
-    """Counts executions as they happen; asks the others for their state when it is read."""
+    """Counts executions as they happen; asks the other parts for their state when it is read."""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry(auto_describe=True)
-        self._executions = Counter(
-            "loopai_program_executions", "Executions.", (*_LABELS, "status"), registry=self.registry
-        )
-        self._duration = Histogram(
-            "loopai_program_execution_duration_seconds",
-            "Time in the program.",
-            _LABELS,
-            buckets=BUCKETS,
-            registry=self.registry,
-        )
-        self._sampling = Counter(
-            "loopai_sampling_decisions", "Executions by whether they are checked.", ("task_id", "sampled"),
-            registry=self.registry,
-        )  # fmt: skip
-        self._abstained = Counter("loopai_abstained", "Answers withheld.", _LABELS, registry=self.registry)
-        self.refused = Counter(
-            "loopai_requests_refused", "Requests that executed nothing.", ("status",), registry=self.registry
-        )
-        self._bound: dict[tuple[str, int, str, bool], tuple[Callable[[], None], ...]] = {}
-        self._observe: dict[tuple[str, int], Callable[[float], None]] = {}
+        self.refused: Counter[int] = Counter()
+        """Requests that executed nothing, by HTTP status."""
+        self._executions: Counter[tuple[str, int, str]] = Counter()
+        self._sampling: Counter[tuple[str, bool]] = Counter()
+        self._abstained: Counter[tuple[str, int]] = Counter()
+        self._durations: dict[tuple[str, int], _Durations] = {}
+        self._registry = CollectorRegistry(auto_describe=False)
+        self._registry.register(self)
+        self._parts: tuple[Traffic, Pool, LiveLog] | None = None
 
     def watch(self, result: Result) -> None:
         """Count one execution."""
         record = result.record
         if record is None:
             return
-        task, version, status, sampled = record["task_id"], record["version"], record["status"], record["sampled"]
-        key = (task, version, status, sampled)
-        bound = self._bound.get(key)
-        if bound is None:
-            name = str(version)
-            bound = self._bound[key] = (
-                self._executions.labels(task, name, status).inc,
-                self._sampling.labels(task, "true" if sampled else "false").inc,
-            )
-            self._observe[task, version] = self._duration.labels(task, name).observe
-        for count in bound:
-            count()
-        self._observe[task, version](record["latency_ms"] / 1000)
+        task_id, version, took_ms = record["task_id"], record["version"], record["latency_ms"]
+        self._executions[task_id, version, record["status"]] += 1
+        self._sampling[task_id, record["sampled"]] += 1
+        durations = self._durations.get((task_id, version))
+        if durations is None:
+            durations = self._durations[task_id, version] = _Durations()
+        durations.counts[bisect_left(BUCKETS_MS, took_ms)] += 1
+        durations.total_ms += took_ms
         if record.get("abstained"):
-            self._abstained.labels(task, str(version)).inc()
+            self._abstained[task_id, version] += 1
 
     def follow(self, traffic: Traffic, pool: Pool, kept: LiveLog) -> None:
-        """Gauges that are read from the parts themselves."""
-        for name, text, read in (
-            ("loopai_in_flight", "Executions under way.", lambda: traffic.in_flight),
-            ("loopai_queue_depth", "Calls that wait for an executor.", lambda: pool.waiting),
-            ("loopai_executor_restarts_total", "Executors that were replaced.", lambda: pool.restarts),
-            ("loopai_log_bytes_total", "Bytes of execution log written.", lambda: kept.bytes),
-            ("loopai_log_dropped_total", "Executions answered but not kept.", lambda: kept.dropped),
-            ("loopai_log_torn_bytes_total", "Bytes that a crash had torn.", lambda: kept.torn_bytes),
-            ("loopai_active_tasks", "Tasks that are served.", lambda: len(traffic.lanes)),
-            ("loopai_tasks_in_trouble", "Tasks whose active version does not load.", lambda: _troubled(traffic)),
-        ):
-            Gauge(name, text, registry=self.registry).set_function(read)
-        self._versions = Gauge(
-            "loopai_program_versions", "The version that serves.", ("task_id",), registry=self.registry
-        )
-        self._traffic = traffic
+        """Whose state is part of what is said."""
+        self._parts = (traffic, pool, kept)
 
     def text(self) -> bytes:
-        self._versions.clear()
-        for task_id, lane in self._traffic.lanes.items():
-            self._versions.labels(task_id).set(lane.artifact.version)
-        return generate_latest(self.registry)
+        return generate_latest(self._registry)
+
+    def collect(self) -> Iterator[Metric]:
+        """For the library."""
+        executions = CounterMetricFamily(
+            "loopai_program_executions", "Executions.", labels=["task_id", "version", "status"]
+        )
+        for (task_id, version, status), count in self._executions.items():
+            executions.add_metric([task_id, str(version), status], count)
+        yield executions
+        durations = HistogramMetricFamily(
+            "loopai_program_execution_duration_seconds", "Time in the program.", labels=["task_id", "version"]
+        )
+        for (task_id, version), took in self._durations.items():
+            durations.add_metric([task_id, str(version)], took.buckets(), took.total_ms / 1000)
+        yield durations
+        sampling = CounterMetricFamily(
+            "loopai_sampling_decisions", "Executions by whether they are checked.", labels=["task_id", "sampled"]
+        )
+        for (task_id, sampled), count in self._sampling.items():
+            sampling.add_metric([task_id, "true" if sampled else "false"], count)
+        yield sampling
+        abstained = CounterMetricFamily("loopai_abstained", "Answers withheld.", labels=["task_id", "version"])
+        for (task_id, version), count in self._abstained.items():
+            abstained.add_metric([task_id, str(version)], count)
+        yield abstained
+        refused = CounterMetricFamily(
+            "loopai_requests_refused", "Requests that executed nothing.", labels=["status"]
+        )
+        for code, count in self.refused.items():
+            refused.add_metric([str(code)], count)
+        yield refused
+        if self._parts is not None:
+            yield from _state(*self._parts)
 
 
-def _troubled(traffic: Traffic) -> int:
-    return len(traffic.troubles) + sum(lane.trouble is not None for lane in traffic.lanes.values())
+def _state(traffic: Traffic, pool: Pool, kept: LiveLog) -> Iterator[Metric]:
+    troubled = len(traffic.troubles) + sum(lane.trouble is not None for lane in traffic.lanes.values())
+    yield GaugeMetricFamily("loopai_in_flight", "Executions under way.", traffic.in_flight)
+    yield GaugeMetricFamily("loopai_queue_depth", "Calls that wait for an executor.", pool.waiting)
+    yield GaugeMetricFamily("loopai_active_tasks", "Tasks that are served.", len(traffic.lanes))
+    yield GaugeMetricFamily("loopai_tasks_in_trouble", "Tasks whose active version does not load.", troubled)
+    yield CounterMetricFamily("loopai_executor_restarts", "Executors that were replaced.", pool.restarts)
+    yield CounterMetricFamily("loopai_log_bytes", "Bytes of execution log written.", kept.bytes)
+    yield CounterMetricFamily("loopai_log_dropped", "Executions that were answered but not kept.", kept.dropped)
+    yield CounterMetricFamily("loopai_log_torn_bytes", "Bytes that a crash had torn.", kept.torn_bytes)
+    versions = GaugeMetricFamily("loopai_program_versions", "The version that serves.", labels=["task_id"])
+    rates = GaugeMetricFamily("loopai_sampling_rate", "Share of executions checked.", labels=["task_id"])
+    for task_id, lane in traffic.lanes.items():
+        versions.add_metric([task_id], lane.artifact.version)
+        rates.add_metric([task_id], lane.service.sampling_rate)
+    yield versions
+    yield rates

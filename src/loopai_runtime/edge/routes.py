@@ -73,7 +73,7 @@ class Routes:
             answer = problem(refused.status, "request", refused.detail)
             answer[1].extend(refused.headers)
         except bodies.Disconnected:
-            self._metrics.refused.labels("499").inc()
+            self._metrics.refused[499] += 1
             return
         status, answer_headers, content = answer
         if status >= 400:
@@ -180,7 +180,7 @@ class Routes:
             return line | {"error": {"type": type(error).__name__, "message": error.message}}
 
     def _note(self, scope: Scope, headers: dict[bytes, bytes], status: int, content: bytes) -> None:
-        self._metrics.refused.labels(str(status)).inc()
+        self._metrics.refused[status] += 1
         level = logging.WARNING if status >= 500 else logging.INFO
         if log.isEnabledFor(level):
             trace = headers.get(b"traceparent", b"").decode("ascii", "replace")[:100]

@@ -102,6 +102,11 @@ class Service:
         self._inputs = Schema(artifact.input_schema)
         self._outputs = Schema(artifact.output_schema)
 
+    @property
+    def sampling_rate(self) -> float:
+        """The share of executions that are chosen for checking."""
+        return self._sampling.rate if self._sampling else 0.0
+
     def program(self, code: str, config: Config) -> Program:
         """The version's program and its limits, as a pool loads it."""
         timeout_ms = config.timeout_ms(self.artifact.timeout_ms)
