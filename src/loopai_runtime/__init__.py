@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from loopai_runtime.artifacts.store import ArtifactStore
+    from loopai_runtime.client import AsyncClient, Client
     from loopai_runtime.config import Config
     from loopai_runtime.errors import LoopaiError
     from loopai_runtime.flows.api import generate, run
@@ -26,6 +27,8 @@ __version__ = "0.1.0"
 
 _HOME = {
     "ArtifactStore": "artifacts.store",
+    "AsyncClient": "client",
+    "Client": "client",
     "Config": "config",
     "ExecutionRecord": "models",
     "Executor": "flows.execute",
@@ -39,6 +42,8 @@ _HOME = {
 
 __all__ = [
     "ArtifactStore",
+    "AsyncClient",
+    "Client",
     "Config",
     "ExecutionRecord",
     "Executor",

@@ -1,4 +1,4 @@
-"""`start`, also called `serve`: the HTTP server of one data directory."""
+"""`start`, also called `serve`: the HTTP server of one data directory; `bench`, which loads it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from loopai_runtime.cli.options import USE, ConfigFile, DataDir
+from loopai_runtime.cli.options import USE, ConfigFile, DataDir, Output, OutputFormat, TaskRef
 
 Only = Annotated[
     str | None,
@@ -88,6 +88,56 @@ def start(
     return 0
 
 
+def bench(
+    task: TaskRef,
+    rate: Annotated[float, typer.Option("--rate", min=0.1, help="Requests a second.")] = 1000,
+    seconds: Annotated[float, typer.Option("--seconds", min=0.1, help="For how long.")] = 10,
+    connections: Annotated[int, typer.Option("--connections", min=1, max=4096, help="Kept open.")] = 32,
+    text: Annotated[
+        str | None,
+        typer.Option("--input", metavar="INPUT", help="Send this, not the stored examples.", show_default=False),
+    ] = None,
+    url: Annotated[
+        str | None,
+        typer.Option("--url", help="A server that runs already; its log gets the load.", show_default=False),
+    ] = None,
+    workers: Workers = None,
+    plot: Annotated[bool, typer.Option("--plot", help="Also the histogram of latencies, as bars.")] = False,
+    output: OutputFormat = Output.TABLE,
+    data_dir: DataDir = None,
+    config_file: ConfigFile = None,
+) -> int:
+    """Measure a task under load: open loop, latencies counted from when each request was due.
+
+    Starts a server of its own over a copy of the version, unless --url names one.
+    """
+    from contextlib import ExitStack
+    from urllib.parse import urlsplit
+
+    from loopai_runtime.artifacts import references
+    from loopai_runtime.cli.inputs import argument
+    from loopai_runtime.cli.options import settings
+    from loopai_runtime.cli.render import out, record
+    from loopai_runtime.flows.bench import example_inputs, own_server, run_load
+
+    layout = settings(data_dir, config_file).layout
+    task_id = references.parse(task).task_id
+    inputs = [argument(text)] if text is not None else example_inputs(layout, task_id)
+    with ExitStack() as stack:
+        if url is None:
+            host, port = "127.0.0.1", stack.enter_context(own_server(layout, task, workers))
+        else:
+            parts = urlsplit(url if "//" in url else f"//{url}")
+            host, port = parts.hostname or "127.0.0.1", parts.port or 80
+        load = run_load(host, port, task_id, inputs, rate=rate, seconds=seconds, connections=connections)
+    record(load.summary(), output)
+    if plot:
+        most = max((count for _, count in load.histogram()), default=1)
+        for bound, count in load.histogram():
+            out(f"{bound:>12} {'█' * max(1, round(40 * count / most))} {count}")
+    return 1 if load.failed or load.unanswered else 0
+
+
 def _announce(url: str) -> None:
     import sys
 
@@ -99,4 +149,5 @@ def _announce(url: str) -> None:
 
 def register(app: typer.Typer) -> None:
     app.command("start", rich_help_panel=USE)(start)
-    app.command("serve", rich_help_panel=USE, hidden=True)(start)
+    app.command("serve", rich_help_panel=USE, help="The same as start.")(start)
+    app.command("bench", rich_help_panel=USE)(bench)
