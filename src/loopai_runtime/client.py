@@ -3,8 +3,8 @@
     with Client("http://127.0.0.1:8080") as client:
         client.execute("spam-detection", {"text": "Buy now!"}).output
 
-Refused connections, 429 and 503 are tried again, after what `Retry-After` says or with jitter. Every request carries
-an Idempotency-Key, so that one whose answer was lost is not executed a second time.
+Refused connections, 429 and 503 are tried again, after what `Retry-After` says or with jitter. Each request has an
+Idempotency-Key, so that one whose answer was lost is not executed a second time.
 """
 
 from __future__ import annotations

@@ -505,8 +505,9 @@ def test_a_full_disk_rejects_or_serves_as_configured(tmp_path: Path, policy: str
         statuses = [server.execute("spam", "x" * 2000)[0] for _ in range(15)]
         assert set(statuses) == ({200, 507} if policy == "reject" else {200})
         ready = server.call("GET", "/readyz")
-        assert (ready[0], "file size" in ready[1]["storage"]) == (503, True)
-        assert len(server.records("spam")) == (statuses.count(200) if policy == "reject" else 9)
+        assert (ready[0], ready[1]["storage"] != "ok") == (503, True)
+        assert len(server.records("spam")) == 9
+        assert statuses.count(200) == (9 if policy == "reject" else 15)
     finally:
         process.terminate()
         process.wait(20)

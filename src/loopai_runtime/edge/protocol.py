@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     import asyncio
 
 HEADERS_S = 10.0
+GOODBYE_S = 1.0
 MAX_CONNECTIONS = 8192
 
 
@@ -69,6 +70,16 @@ class GuardedProtocol(HttpToolsProtocol):
         self._in_head = False
         self._stop_clock()
         super().on_headers_complete()
+
+    def shutdown(self) -> None:
+        super().shutdown()
+        self.loop.call_later(GOODBYE_S, self._cut_off_if_idle)
+
+    def _cut_off_if_idle(self) -> None:
+        """A TLS client that does not answer our farewell would hold up the end for 30 s."""
+        cycle: Any = self.cycle  # None before the first request
+        if cycle is None or cycle.response_complete:
+            self.transport.abort()
 
     def _start_clock(self) -> None:
         self._deadline = self.loop.call_later(HEADERS_S, self._too_slow)

@@ -1,7 +1,7 @@
 """How fast a server answers on this machine: open-loop load, latencies counted from when a request was due.
 
-Requests leave on schedule whether or not earlier ones came back, so a stall of the server shows in every request it
-delayed, and not only in one (the "coordinated omission" of closed loops).
+Requests leave on schedule whether or not earlier ones came back, so a stall of the server shows in every request
+that it delayed, and not only in one (the "coordinated omission" of closed loops).
 """
 
 from __future__ import annotations
