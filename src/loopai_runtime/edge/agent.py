@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 QUEUE_LIMIT = 2000
+MAX_WAIT_MS = 30.0
+"""Requests that would wait longer for an executor are refused: late answers help nobody, and make others late."""
 _DRAIN_S = 30.0
 
 
@@ -34,7 +36,12 @@ class Edge:
     def __init__(self, config: Config, layout: Layout, door: Door, only: str | None = None) -> None:
         self.config = config
         self.layout = layout
-        self.pool = Pool(config.execution.worker_count, require=config.sandbox.require, queue_limit=QUEUE_LIMIT)
+        self.pool = Pool(
+            config.execution.worker_count,
+            require=config.sandbox.require,
+            queue_limit=QUEUE_LIMIT,
+            max_wait_ms=MAX_WAIT_MS,
+        )
         self.log = LiveLog(layout, fsync=config.storage.fsync, on_full=config.storage.on_full)
         self.metrics = Metrics()
         self.traffic = Traffic(self.pool, self.log, layout, config, self.metrics.watch)

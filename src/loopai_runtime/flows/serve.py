@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from loopai_runtime import jsonl
 from loopai_runtime.artifacts.store import ArtifactStore
-from loopai_runtime.errors import LoopaiError, NotFound
+from loopai_runtime.errors import Busy, LoopaiError, NotFound
 from loopai_runtime.flows.execute import Request, Result, Service, sampling_of
 
 if TYPE_CHECKING:
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from loopai_runtime.sandbox import Outcome, Pool
 
 log = logging.getLogger(__name__)
+
+MAX_IN_FLIGHT = 512
+"""What one event loop can answer within about 30 ms; more at once only makes all of them late."""
 
 Answered = Callable[[Result | LoopaiError], None]
 Watcher = Callable[[Result], None]
@@ -87,6 +90,8 @@ class Traffic:
         Raises NotFound, InputError where the schema refuses the input, Busy when too many wait.
         """
         service = self.lane(task_id).service
+        if self.in_flight >= MAX_IN_FLIGHT:
+            raise Busy(f"{self.in_flight} requests are under way", hint="send less at once")
         service.check(request.input)
 
         def ran(outcome: Outcome) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import deque
 from typing import TYPE_CHECKING, Any, Self
 
@@ -34,11 +35,18 @@ class _Face:
     """Programs by key, the scheduler, and the template behind it, on any loop."""
 
     def __init__(
-        self, loop: Loop, workers: int, require: Require, wall: Wall, ceiling_mb: int, queue_limit: int
+        self,
+        loop: Loop,
+        workers: int,
+        require: Require,
+        wall: Wall,
+        ceiling_mb: int,
+        queue_limit: int,
+        max_wait_ms: float = math.inf,
     ) -> None:
         self._walls = _walls(require, wall)
         self._births = Nursery(loop)
-        settings = Settings(workers, 1, self._walls, ceiling_mb, queue_limit, protocol.MAX_OUTPUT)
+        settings = Settings(workers, 1, self._walls, ceiling_mb, queue_limit, protocol.MAX_OUTPUT, max_wait_ms)
         self._scheduler = Scheduler(loop, self._births, settings)
         self._jobs: dict[str, Job] = {}
         self._handles = 0
@@ -149,11 +157,12 @@ class Pool(_Face):
         wall: Wall = "full",
         ceiling_mb: int = CEILING_MB,
         queue_limit: int = QUEUE_LIMIT,
+        max_wait_ms: float = math.inf,
     ) -> None:
         import asyncio  # here, as the synchronous face must not pay for it
 
         self._loop: AbstractEventLoop = asyncio.get_running_loop()
-        super().__init__(self._loop, workers, require, wall, ceiling_mb, queue_limit)
+        super().__init__(self._loop, workers, require, wall, ceiling_mb, queue_limit, max_wait_ms)
 
     async def __aenter__(self) -> Self:
         self._scheduler.start()

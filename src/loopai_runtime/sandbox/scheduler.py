@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import math
 import signal
 from collections import deque
 from dataclasses import dataclass
@@ -37,6 +38,7 @@ _TICK_S = 0.005
 _PIPELINE_MS = 2.0
 _PACKED_MS = 0.2  # work up to which one busy executor gets more rather than that another is woken
 _PIPELINE_CALLS = 16
+_ALWAYS_QUEUED = 64  # calls that may wait however slow the programs are
 _MAX_QUEUED_BYTES = 256 * 1024 * 1024
 _MAX_FAILED_STARTS = 3
 _RETIRE_CPU_MS = 1_800_000.0
@@ -48,7 +50,8 @@ _GONE = "gone"
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How many executors, behind which walls (bits of `protocol.Walls`), with how much room."""
+    """How many executors, behind which walls (bits of `protocol.Walls`), with how much room; calls that would wait
+    longer than `max_wait_ms` are refused."""
 
     workers: int
     reserve: int
@@ -56,6 +59,7 @@ class Settings:
     ceiling_mb: int
     queue_limit: int
     max_output: int
+    max_wait_ms: float = math.inf
 
 
 class Scheduler:
@@ -74,6 +78,7 @@ class Scheduler:
         self.broken: ConfigError | None = None
         """Set when executors do not start any more: then every call fails."""
         self._queued_bytes = 0
+        self._mean_ms = 0.1
         self._numbers = itertools.count(1)
         self._failed_starts = 0
         self._ticking = False
@@ -117,14 +122,20 @@ class Scheduler:
         """Queue a call; `done` gets its outcome. Raises Busy when the queue is full, ConfigError when broken."""
         if self.broken is not None:
             raise self.broken
-        full = len(self.queue) >= self.settings.queue_limit or self._queued_bytes > _MAX_QUEUED_BYTES
-        if full and not self._stopped:
+        if self._is_full() and not self._stopped:
             raise Busy(
                 f"the sandbox is overloaded: {len(self.queue)} calls are waiting",
                 hint="send less at once, or raise execution.worker_count",
             )
         self._queue(Call(next(self._numbers), job, entry, payload, done))
         self._dispatch()
+
+    def _is_full(self) -> bool:
+        waiting, settings = len(self.queue), self.settings
+        if waiting >= settings.queue_limit or self._queued_bytes > _MAX_QUEUED_BYTES:
+            return True
+        expected_ms = waiting * self._mean_ms / max(1, settings.workers)
+        return waiting > _ALWAYS_QUEUED and expected_ms > settings.max_wait_ms
 
     def stop(self) -> None:
         """Give up everything; calls that are not answered get an error."""
@@ -203,6 +214,8 @@ class Scheduler:
             self._doom(executor, "retired")
         if call is not None:
             call.job.took(outcome.wall_ms)
+            # One that hangs says nothing of the others: what waits behind it moves on after SLOW_S.
+            self._mean_ms += (min(outcome.wall_ms, SLOW_S * 1000) - self._mean_ms) / 50
             call.done(outcome)
         self._dispatch()
 

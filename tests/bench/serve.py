@@ -1,0 +1,318 @@
+"""The server beside what its users would pick instead: `python -m tests.bench.serve`.
+
+Saturation by wrk: bare uvicorn answering a constant (U), this server with sandbox and log, and, serving the same
+classifier, FastAPI with a scikit-learn pipeline, MLflow's model server and BentoML (from the environment whose Python
+PEERS names). Latency by an open-loop generator, compiled from the shared tools, with counting from the scheduled time.
+LOOPAI_SOAK scales the lengths. Needs wrk and cc.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import re
+import resource
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tests import shared_data
+from tests.integration.test_server import artifact, serving
+
+from loopai_runtime.artifacts.store import ArtifactStore
+from loopai_runtime.layout import Layout
+from loopai_runtime.models import VersionStatus
+from loopai_runtime.synthesis.strategy import Calibration, Problem
+from loopai_runtime.synthesis.synthesize import strategies
+
+SOAK = float(os.environ.get("LOOPAI_SOAK", "0.05"))
+SECONDS = max(2, round(60 * SOAK))
+PAIRS = 5
+CONNECTIONS = 128
+RULE = (
+    "WORDS = {'win': 2, 'prize': 2, 'free': 1, 'urgent': 1, 'claim': 1, 'meeting': -2, 'lunch': -2}\n\n\n"
+    "def score(x):\n    total = 0\n    for word in x['text'].lower().split():\n        total += WORDS.get(word, 0)\n"
+    "    return ('spam' if total > 1 else 'ham'), min(1.0, 0.5 + abs(total - 1.5) / 8)\n\n\n"
+    "def run(x):\n    return score(x)[0]\n"
+)
+SHORT = {"text": "WIN a prize now, reply YES to claim"}
+ECHO = """
+import uvicorn
+BODY = b'{"output":"spam","latency_ms":0.26,"execution_id":"285498c0-88f6-4c96-8031-66438d85456a","task_id":"t"}'
+HEAD = [(b"content-type", b"application/json"), (b"content-length", str(len(BODY)).encode())]
+async def app(scope, receive, send):
+    await receive()
+    await send({"type": "http.response.start", "status": 200, "headers": HEAD})
+    await send({"type": "http.response.body", "body": BODY})
+uvicorn.run(app, port=PORT, http="httptools", loop="uvloop", ws="none", lifespan="off", access_log=False,
+            log_level="error", server_header=False, date_header=False)
+"""
+TRAIN = """
+import json, pickle, sys
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.pipeline import make_pipeline, make_union
+from sklearn.svm import LinearSVC
+rows = [json.loads(line) for line in open(sys.argv[1], newline="\\n")]
+model = make_pipeline(make_union(TfidfVectorizer(ngram_range=(1, 2)),
+    TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 4))), LinearSVC())
+model.fit([row["input"]["text"] for row in rows], [row["output"] for row in rows])
+pickle.dump(model, open("model.pkl", "wb"))
+"""
+FASTAPI = """
+import pickle, uvicorn
+from fastapi import FastAPI
+from pydantic import BaseModel
+model = pickle.load(open("model.pkl", "rb"))
+class Mail(BaseModel):
+    text: str
+class Body(BaseModel):
+    input: Mail
+app = FastAPI()
+@app.post("/predict")
+def predict(body: Body):
+    return {"output": str(model.predict([body.input.text])[0])}
+uvicorn.run(app, port=PORT, access_log=False, log_level="error")
+"""
+MLFLOW = """
+import mlflow, pickle, subprocess, sys
+model = pickle.load(open("model.pkl", "rb"))
+class Texts(mlflow.pyfunc.PythonModel):
+    def predict(self, context, model_input, params=None):
+        return [str(label) for label in model.predict(list(model_input["text"]))]
+mlflow.pyfunc.save_model("mlmodel", python_model=Texts())
+raise SystemExit(subprocess.call([sys.executable, "-m", "mlflow", "models", "serve", "-m", "mlmodel", "-p", "PORT",
+    "--env-manager", "local"]))
+"""
+BENTO = """
+import pickle, bentoml
+@bentoml.service(workers=1)
+class Spam:
+    def __init__(self):
+        self.model = pickle.load(open("model.pkl", "rb"))
+    @bentoml.api
+    def predict(self, text: str) -> str:
+        return str(self.model.predict([text])[0])
+"""
+
+
+def wrk(port: int, path: str, body: Any, seconds: float) -> float:
+    """Answers of status 200 a second."""
+    with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
+        quoted = json.dumps(json.dumps(body))
+        script.write(f'wrk.method="POST"\nwrk.body={quoted}\nwrk.headers["content-type"]="application/json"\n')
+        script.flush()
+        command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{max(1, round(seconds))}", "-s", script.name]
+        said = subprocess.run(
+            [*command, f"http://127.0.0.1:{port}{path}"], capture_output=True, text=True, check=True
+        ).stdout
+    rate = float(re.search(r"Requests/sec:\s+([\d.]+)", said)[1])  # type: ignore[index]
+    bad = re.search(r"Non-2xx or 3xx responses: (\d+)", said)
+    total = int(re.search(r"(\d+) requests in", said)[1])  # type: ignore[index]
+    return rate * (1 - int(bad[1]) / total) if bad else rate
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port
+
+
+@contextlib.contextmanager
+def peer(command: list[str], folder: Path, port: int, path: str, body: Any) -> Iterator[bool]:
+    """A server of somebody else; False if it does not answer within two minutes."""
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, start_new_session=True)
+        try:
+            deadline = time.monotonic() + 120
+            while time.monotonic() < deadline and process.poll() is None:
+                with contextlib.suppress(OSError, http.client.HTTPException):
+                    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+                    connection.request("POST", path, json.dumps(body), {"content-type": "application/json"})
+                    if connection.getresponse().status == 200:
+                        yield True
+                        return
+                time.sleep(0.2)
+            yield False
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+@contextlib.contextmanager
+def echo(folder: Path) -> Iterator[int]:
+    port = free_port()
+    with peer([sys.executable, "-c", ECHO.replace("PORT", str(port))], folder, port, "/", {}) as up:
+        assert up
+        yield port
+
+
+def store(layout: Layout, task_id: str, code: str) -> None:
+    schema = {"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]}
+    with layout.lock(task_id, 5):
+        made = artifact(task_id, input_schema=schema, output_schema={"enum": ["spam", "ham"]}, timeout_ms=1000)
+        kept = ArtifactStore(layout)
+        kept.activate(task_id, kept.add(made, code, VersionStatus.VALIDATED).version)
+
+
+def linear() -> str:
+    rows = shared_data.rows("sms_spam", "train")
+    inputs, outputs = [row["input"] for row in rows], [row["output"] for row in rows]
+    problem = Problem("sms", {}, {}, inputs, outputs, range(len(rows)))
+    strategy = next(s for s in strategies() if "linear" in s.names)
+    fitted = strategy.fit(problem, range(len(rows)), 0)[list(strategy.names).index("linear")]
+    return fitted.emit(problem, Calibration(1.0, 0.0, 0.0))
+
+
+def mail() -> dict[str, str]:
+    texts = [row["input"]["text"] for row in shared_data.rows("sms_spam", "test")]
+    return {"text": " ".join(texts[:30])[:1000]}
+
+
+def plain_seconds(code: str, value: Any) -> float:
+    namespace: dict[str, Any] = {}
+    exec(compile(code, "program.py", "exec"), namespace)
+    times = []
+    for _ in range(30):
+        started = time.perf_counter()
+        for _ in range(20):
+            namespace["score"](value)
+        times.append((time.perf_counter() - started) / 20)
+    return statistics.median(times)
+
+
+def open_loop(folder: Path, port: int, body: Any, rate: float, seconds: float, connections: int = 64) -> str:
+    source = shared_data.ROOT.parent / "tools" / "openload.c"
+    program, sent = folder / "openload", folder / "body.json"
+    if not program.exists():
+        subprocess.run(["cc", "-O2", "-o", program, source, "-lm"], check=True, capture_output=True)
+    sent.write_text(json.dumps(body))
+    command = [program, str(port), str(rate), str(seconds), str(connections), sent]
+    return subprocess.run(list(map(str, command)), capture_output=True, text=True, check=True).stdout.strip()
+
+
+def resident_mb(pid: int) -> float:
+    """Of a process and its descendants, proportionally shared pages."""
+    total, waiting = 0, [pid]
+    while waiting:
+        one = waiting.pop()
+        with contextlib.suppress(OSError):
+            for line in Path(f"/proc/{one}/smaps_rollup").read_text().splitlines():
+                total += int(line.split()[1]) if line.startswith("Pss:") else 0
+            waiting += [int(child) for child in Path(f"/proc/{one}/task/{one}/children").read_text().split()]
+    return total / 1024
+
+
+def saturation(folder: Path) -> None:
+    """The short rule program against the bare echo, alternating; then logging on against off is not offered."""
+    layout = Layout(folder / "rule")
+    store(layout, "spam", RULE)
+    pairs = []
+    body = {"input": SHORT}
+    with echo(folder) as bare, serving(layout.root) as server:
+        wrk(server.port, "/v1/execute/spam", body, 1)
+        for _ in range(PAIRS):
+            ours = wrk(server.port, "/v1/execute/spam", body, SECONDS / 6)
+            pairs.append((ours, wrk(bare, "/", body, SECONDS / 6)))
+        ratio = statistics.median(a / b for a, b in pairs)
+        ours, upper = (statistics.median(column) for column in zip(*pairs, strict=True))
+        print(
+            f"short rules: {ours:,.0f}/s, U {upper:,.0f}/s, ratio {ratio:.3f} (median of {PAIRS} pairs)",
+            flush=True,
+        )
+        for rate in (10_000,):
+            print(
+                f"open loop {rate:,}/s, {SECONDS} s: {open_loop(folder, server.port, body, rate, SECONDS)}",
+                flush=True,
+            )
+
+
+def models(folder: Path) -> None:
+    """A linear model on 1000-character mails, and the peers on the same task and input."""
+    code, value = linear(), mail()
+    layout = Layout(folder / "linear")
+    store(layout, "spam", code)
+    body = {"input": value}
+    cost = plain_seconds(code, value)
+    with echo(folder) as bare, serving(layout.root) as server:
+        wrk(server.port, "/v1/execute/spam", body, 1)
+        rows = []
+        for _ in range(PAIRS):
+            ours = wrk(server.port, "/v1/execute/spam", body, SECONDS / 6)
+            upper = wrk(bare, "/", body, SECONDS / 6)
+            rows.append((ours, ours / (2 / (cost + 1 / upper))))
+        ours, share = (statistics.median(column) for column in zip(*rows, strict=True))
+        print(
+            f"linear, 1000 characters: {ours:,.0f}/s, c {cost * 1e6:.0f} µs, share of 2/(c+1/U) {share:.3f}",
+            flush=True,
+        )
+        print(f"open loop at 70 %: {open_loop(folder, server.port, body, 0.7 * ours, SECONDS)}", flush=True)
+        short = wrk(server.port, "/v1/execute/spam", {"input": SHORT}, SECONDS / 6)
+    peers(folder, value, ours, short)
+
+
+def peers(folder: Path, value: Any, ours: float, short: float) -> None:
+    python = os.environ.get("PEERS")
+    if not python:
+        print("PEERS names no Python: the peers were not run")
+        return
+    train = shared_data.ROOT / "sms_spam" / "train.jsonl"
+    subprocess.run([python, "-c", TRAIN, str(train)], cwd=folder, check=True)
+    (folder / "service.py").write_text(BENTO)
+    port = free_port()
+    bento = [python, "-m", "bentoml", "serve", "service:Spam", "-p", str(port)]
+    columns = {"dataframe_split": {"columns": ["text"], "data": [[value["text"]]]}}
+    tiny = {"dataframe_split": {"columns": ["text"], "data": [[SHORT["text"]]]}}
+    print("| server | 1000 characters /s | ours | short /s | ours |\n|---|---|---|---|---|")
+    for name, command, path, long_body, short_body in (
+        ("FastAPI + scikit-learn", [python, "-c", FASTAPI.replace("PORT", str(port))], "/predict",
+         {"input": value}, {"input": SHORT}),
+        ("MLflow", [python, "-c", MLFLOW.replace("PORT", str(port))], "/invocations", columns, tiny),
+        ("BentoML", bento, "/predict", value, SHORT),
+    ):  # fmt: skip
+        with peer(command, folder, port, path, long_body) as up:
+            if not up:
+                print(f"| {name} | did not start | | | |", flush=True)
+                continue
+            long_rate, short_rate = (wrk(port, path, body, SECONDS / 6) for body in (long_body, short_body))
+        print(
+            f"| {name} | {long_rate:,.0f} | {ours / long_rate:.1f}x | {short_rate:,.0f} | {short / short_rate:.1f}x |",
+            flush=True,
+        )
+
+
+def typical(folder: Path) -> None:
+    """20 tasks, 100 requests a second, one core."""
+    layout = Layout(folder / "many")
+    code = linear()
+    for n in range(20):
+        store(layout, f"task-{n}", code)
+    os.sched_setaffinity(0, {0})
+    try:
+        with serving(layout.root, "--task-id", "task-0") as server:
+            said = open_loop(folder, server.port, {"input": SHORT}, 100, SECONDS, 8)
+            print(f"one task of 20, 100/s, one core: {said}")
+        with serving(layout.root) as server:
+            body = {"input": SHORT, "task_id": "task-7"}
+            said = open_loop(folder, server.port, body, 100, SECONDS, 8)
+            print(f"20 tasks, 100/s, one core: {said}; {resident_mb(server.process.pid):.0f} MB", flush=True)
+    finally:
+        os.sched_setaffinity(0, range(os.cpu_count() or 1))
+
+
+if __name__ == "__main__":
+    resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
+    with tempfile.TemporaryDirectory() as place:
+        saturation(Path(place))
+        typical(Path(place))
+        models(Path(place))
