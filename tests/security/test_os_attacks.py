@@ -21,7 +21,8 @@ from tests.security.front import SECRET, Ended
 from tests.security.os_attacks import ATTACKS, FAMILIES
 from tests.security.os_attacks.attack import PRELUDE
 
-from loopai_runtime.sandbox.pool import run_program
+from loopai_runtime.errors import PolicyRefused
+from loopai_runtime.sandbox.pool import SyncPool, run_program
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux" or platform.machine() not in ("x86_64", "aarch64"), reason="the cage is built on Linux"
@@ -157,6 +158,18 @@ def test_enough_attacks_of_every_family_work_without_the_wall(fronts: Fronts, us
 
 
 @needs_cage
+def test_the_policy_alone_lets_none_of_them_in() -> None:
+    def let_in(source: str) -> bool:
+        try:
+            pool.check(source)
+        except PolicyRefused:
+            return False
+        return True
+
+    with SyncPool(workers=0, wall="policy") as pool:
+        assert [name for name, attack in ATTACKS.items() if let_in(attack.source)] == []
+
+
 def test_what_attacks_have_at_hand_is_not_what_stops_them() -> None:
     source = (
         f"{PRELUDE}\n\ndef run(input_data):\n    text = ctypes.create_string_buffer(b'four')\n"

@@ -199,10 +199,15 @@ MEMBERS: dict[str, frozenset[str]] = {
 }
 
 
+_NOTHING = Facade("time", {})
+
+
 def facade_import(
     name: str, _globals: object = None, _locals: object = None, _fromlist: object = (), level: int = 0
 ) -> Facade:
-    """The `__import__` of a program."""
+    """The `__import__` of a program, and of the interpreter's own code that runs on its behalf."""
+    if name == "time":  # datetime.strftime asks, and drops the answer; no program gets here with that name
+        return _NOTHING
     if level or name not in FACADES:
         raise ImportError(f"the module {name} is not offered")
     return FACADES[name]
