@@ -120,6 +120,14 @@ _SAYS = {
 }
 
 
+_IDEMPOTENCY = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+    "description": "The same key and body get the same answer, executed once; kept in memory, an hour at most.",
+}
+
+
 def _operation(task_id: str, artifact: ProgramArtifact) -> dict[str, Any]:
     body = {
         "type": "object",
@@ -143,6 +151,7 @@ def _operation(task_id: str, artifact: ProgramArtifact) -> dict[str, Any]:
     return {
         "operationId": "execute_" + task_id.replace("-", "_"),
         "summary": artifact.description or task_id,
+        "parameters": [_IDEMPOTENCY],
         "requestBody": {
             "required": True,
             "content": {"application/json": {"schema": body}},
