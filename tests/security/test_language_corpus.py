@@ -60,6 +60,7 @@ def pool(wall: Wall) -> Iterator[SyncPool]:
         yield pool
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("snippet", CASES)
 def test_control_succeeds_without_a_wall(snippet: Snippet, plain: Plain, canary: Canary) -> None:
     found = plain.run(snippet, canary)

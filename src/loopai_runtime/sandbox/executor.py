@@ -65,7 +65,8 @@ class Call:
     entry: int
     payload: bytes
     done: Callable[[Outcome], None]
-    retried: bool = False
+    ends: int = 0
+    """How many executors ended while they were on it."""
 
 
 @dataclass(slots=True, eq=False)

@@ -41,6 +41,7 @@ _PIPELINE_CALLS = 16
 _ALWAYS_QUEUED = 64  # calls that may wait however slow the programs are
 _MAX_QUEUED_BYTES = 256 * 1024 * 1024
 _MAX_FAILED_STARTS = 3
+_TRIES_WITHOUT_KNOWING = 4
 _RETIRE_CPU_MS = 1_800_000.0
 _PRELOADED = 32
 
@@ -331,7 +332,7 @@ class Scheduler:
             self._queued_bytes -= len(call.payload)
         verdict = self._verdict(executor, call, exit_)
         if verdict is None:
-            call.retried = True
+            call.ends += 1
             self._queue(call, first=True)
         else:
             call.done(verdict)
@@ -356,7 +357,9 @@ class Scheduler:
             return stopped("Timeout", f"did not answer within {call.job.timeout_s * 1000:g} ms", "timeout")
         if exit_ and exit_.signal == signal.SIGSYS:
             return stopped("Forbidden", "made a system call that the cage forbids", "cage")
-        if not call.retried:
+        # Where nobody could say how it ended the template died and took all executors along: most likely not the
+        # call's doing, and the next executor it went to may have died of the same.
+        if call.ends < (_TRIES_WITHOUT_KNOWING if exit_ is None else 1):
             return None
         how = str(exit_ or "lost") if executor.dying == _GONE else str(executor.dying)
         killed = executor.dying == _GONE and exit_ is not None and exit_.signal == signal.SIGKILL

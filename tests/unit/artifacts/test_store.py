@@ -262,11 +262,11 @@ def test_a_full_disk_leaves_nothing_of_the_new_version(
 ) -> None:
     real = layout_module.write_file
 
-    def full(path: Path, content: bytes) -> None:
+    def full(path: Path, content: bytes, *like: Path) -> None:
         if failing in path.name:
             with layout_module.storage_errors(path):
                 raise OSError(errno.ENOSPC, "No space left on device", str(path))
-        real(path, content)
+        real(path, content, *like)
 
     before = sorted(three.layout.artifacts(TASK).rglob("*"))
     with monkeypatch.context() as patched:
