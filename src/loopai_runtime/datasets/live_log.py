@@ -12,7 +12,7 @@ import logging
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from loopai_runtime import jsonl
 from loopai_runtime.errors import StorageError
@@ -30,6 +30,14 @@ Place = tuple[str, str]  # task, day
 INTERVAL_S = 1.0
 _LOOK_EVERY_S = 0.25
 _MAX_OPEN = 128
+
+
+class _Batch(NamedTuple):
+    """The records of one place in one write: who waits for them, and what stood against it."""
+
+    place: Place
+    callers: list[Kept]
+    error: StorageError | None
 
 
 class LiveLog:
@@ -88,30 +96,24 @@ class LiveLog:
 
     async def _flush_durably(self) -> None:
         while self._waiting:
-            written = self._write_all()
-            await self._loop.run_in_executor(self._thread, self._sync, list(self._unsynced))
-            self._settle(written)
+            batches = self._write_all()
+            failed = await self._loop.run_in_executor(self._thread, self._sync, list(self._unsynced))
+            self._settle([batch._replace(error=batch.error or failed.get(batch.place)) for batch in batches])
         self._flushing = False
 
     def _sync_soon(self) -> None:
         self._timer = None
         self._loop.run_in_executor(self._thread, self._sync, list(self._unsynced))
 
-    def _write_all(self) -> list[tuple[list[Kept], StorageError | None]]:
+    def _write_all(self) -> list[_Batch]:
         waiting, self._waiting = self._waiting, {}
-        written: list[tuple[list[Kept], StorageError | None]] = []
-        for place, (lines, callers) in waiting.items():
-            error = self._write(place, lines)
-            if error is not None and self._serve_on:
-                self.dropped += len(lines)
-                written.append((callers, None))
-            else:
-                written.append((callers, error))
-        return written
+        return [_Batch(place, callers, self._write(place, lines)) for place, (lines, callers) in waiting.items()]
 
-    @staticmethod
-    def _settle(written: list[tuple[list[Kept], StorageError | None]]) -> None:
-        for callers, error in written:
+    def _settle(self, batches: list[_Batch]) -> None:
+        for _, callers, error in batches:
+            if error is not None and self._serve_on:
+                self.dropped += len(callers)
+                error = None
             for kept in callers:
                 kept(error)
 
@@ -166,15 +168,22 @@ class LiveLog:
                 self._sync_one(place, descriptor)
             os.close(descriptor)
 
-    def _sync(self, places: list[Place]) -> None:
+    def _sync(self, places: list[Place]) -> dict[Place, StorageError]:
+        """Answers what could not be made durable, and why."""
+        failed = {}
         for place in places:
             descriptor = self._files.get(place)
-            if descriptor is not None:
-                self._sync_one(place, descriptor)
+            error = None if descriptor is None else self._sync_one(place, descriptor)
+            if error is not None:
+                failed[place] = error
+        return failed
 
-    def _sync_one(self, place: Place, descriptor: int) -> None:
+    def _sync_one(self, place: Place, descriptor: int) -> StorageError | None:
         self._unsynced.discard(place)
         try:
             os.fsync(descriptor)
         except OSError as error:
-            log.error("fsync of %s: %s", self._layout.executions(*place), error)
+            path = self._layout.executions(*place)
+            log.error("fsync of %s: %s", path, error)
+            return StorageError(f"fsync: {error.strerror}", where=str(path))
+        return None
