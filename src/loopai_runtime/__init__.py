@@ -13,6 +13,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from loopai_runtime._version import __version__
+
 if TYPE_CHECKING:
     from loopai_runtime.artifacts.store import ArtifactStore
     from loopai_runtime.client import AsyncClient, Client
@@ -22,8 +24,6 @@ if TYPE_CHECKING:
     from loopai_runtime.flows.execute import Executor
     from loopai_runtime.layout import Layout
     from loopai_runtime.models import ExecutionRecord, ProgramArtifact, TaskSpecification
-
-__version__ = "0.1.0"
 
 _HOME = {
     "ArtifactStore": "artifacts.store",

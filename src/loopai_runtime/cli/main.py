@@ -54,7 +54,7 @@ app = typer.Typer(
 
 def _version(wanted: bool) -> None:
     if wanted:
-        from loopai_runtime import __version__
+        from loopai_runtime._version import __version__
 
         typer.echo(f"loopai-runtime {__version__}")
         raise typer.Exit

@@ -11,7 +11,8 @@ from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
-from loopai_runtime import __version__, jsonl
+from loopai_runtime import jsonl
+from loopai_runtime._version import __version__
 from loopai_runtime.http.problem import problem
 
 if TYPE_CHECKING:
