@@ -24,9 +24,10 @@ class RandomSampling:
 
     def __init__(self, rate: float, key: bytes) -> None:
         self.rate = rate
-        self._key = key
+        self._keyed = blake2b(key=key, digest_size=8)
         self._below = round(rate * _RANGE)
 
     def choose(self, execution_id: str) -> Choice:
-        digest = blake2b(execution_id.encode(), key=self._key, digest_size=8).digest()
-        return Choice(int.from_bytes(digest, "big") < self._below, self.rate)
+        digest = self._keyed.copy()
+        digest.update(execution_id.encode())
+        return Choice(int.from_bytes(digest.digest(), "big") < self._below, self.rate)

@@ -221,6 +221,9 @@ class Server(Section):
     host: str = Field("127.0.0.1", min_length=1, description="the address the server listens on")
     port: int = Field(8080, ge=0, le=65_535, description="its port; 0: a free one, which is printed")
     keys_file: FilePath | None = Field(None, description="the file of the server's own keys (hashes)")
+    rate_limit: float | None = Field(
+        None, gt=0, description="executions a second for each key, beyond which it gets 429; null: no limit"
+    )
 
 
 class Improvement(Section):

@@ -13,6 +13,7 @@ from loopai_runtime.edge.pages import Pages
 from loopai_runtime.edge.routes import Door, Routes
 from loopai_runtime.errors import NotFound
 from loopai_runtime.flows.serve import Traffic
+from loopai_runtime.http.limits import RateLimit
 from loopai_runtime.layout import make_dir
 from loopai_runtime.sandbox import Pool
 
@@ -47,7 +48,8 @@ class Edge:
         self.traffic = Traffic(self.pool, self.log, layout, config, self.metrics.watch)
         self.metrics.follow(self.traffic, self.pool, self.log)
         self.pages = Pages(self.traffic, self.metrics, self.log, layout)
-        self.routes = Routes(self.traffic, self.metrics, door, self.pages.app())
+        rate = config.server.rate_limit
+        self.routes = Routes(self.traffic, self.metrics, door, self.pages.app(), RateLimit(rate) if rate else None)
         self._only = only
         self._watching: asyncio.Task[None] | None = None
         self._refreshing: set[asyncio.Task[None]] = set()

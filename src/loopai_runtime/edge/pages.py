@@ -115,6 +115,7 @@ _SAYS = {
     "404": "no such task",
     "413": "the body is too large",
     "422": "the input does not fit the schema",
+    "429": "more than this key may ask for; Retry-After says when",
     "503": "overloaded; Retry-After says when",
     "504": "the program was stopped by the clock",
     "507": "the execution cannot be kept",
@@ -155,12 +156,28 @@ def _operation(task_id: str, artifact: ProgramArtifact) -> dict[str, Any]:
         "parameters": [_IDEMPOTENCY],
         "requestBody": {
             "required": True,
-            "content": {"application/json": {"schema": body}},
+            "content": {
+                "application/json": {"schema": body, "example": {"input": example(artifact.input_schema)}}
+            },
         },
         "responses": {
-            "200": {"description": "the answer", "content": {"application/json": {"schema": answer}}},
+            "200": {
+                "description": "the answer",
+                "content": {"application/json": {"schema": answer, "example": _example_answer(task_id, artifact)}},
+            },
             **_problems(),
         },
+    }
+
+
+def _example_answer(task_id: str, artifact: ProgramArtifact) -> dict[str, Any]:
+    return {
+        "output": example(artifact.output_schema),
+        "latency_ms": 0.09,
+        "execution_id": "285498c0-88f6-4c96-8031-66438d85456a",
+        "task_id": task_id,
+        "version": artifact.version,
+        "source": "program",
     }
 
 
@@ -177,7 +194,15 @@ def _batch_operation(task_id: str, artifact: ProgramArtifact) -> dict[str, Any]:
     return {
         "operationId": "batch_" + task_id.replace("-", "_"),
         "summary": f"up to 1000 inputs of {task_id} at once",
-        "requestBody": {"required": True, "content": {"application/json": {"schema": schema}}},
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {
+                    "schema": schema,
+                    "example": {"items": [{"input": example(artifact.input_schema), "id": 1}]},
+                }
+            },
+        },
         "responses": {
             "200": {
                 "description": "a result for each item",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import re
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import TYPE_CHECKING, Any
@@ -12,12 +13,13 @@ from loopai_runtime import jsonl
 from loopai_runtime.errors import InputError, LoopaiError
 from loopai_runtime.flows.execute import Request, Result
 from loopai_runtime.http import body as bodies
-from loopai_runtime.http.idempotency import Idempotency, Response
-from loopai_runtime.http.problem import Headers, Refused, of_error, problem
+from loopai_runtime.http.idempotency import Idempotency
+from loopai_runtime.http.problem import Headers, Refused, Response, of_error, problem
 
 if TYPE_CHECKING:
     from loopai_runtime.edge.metrics import Metrics
     from loopai_runtime.flows.serve import Traffic
+    from loopai_runtime.http.limits import RateLimit
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +27,7 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
+Respond = Callable[[Response], None]
 Door = Callable[[bytes | None], str | None]
 """Who a caller is, from the Authorization header; None for nobody that may enter."""
 
@@ -40,13 +43,17 @@ OPEN_PATHS = frozenset({"/healthz", "/readyz"})
 class Routes:
     """The ASGI application: executes, or hands on to `pages`."""
 
-    def __init__(self, traffic: Traffic, metrics: Metrics, door: Door, pages: App) -> None:
+    def __init__(
+        self, traffic: Traffic, metrics: Metrics, door: Door, pages: App, limit: RateLimit | None = None
+    ) -> None:
         self._traffic = traffic
         self._metrics = metrics
         self._door = door
         self._pages = pages
+        self._limit = limit
         self._idempotency = Idempotency()
         self._loop = asyncio.get_running_loop()
+        self._logs_all = log.isEnabledFor(logging.DEBUG)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -60,7 +67,7 @@ class Routes:
             path: str = scope["path"]
             caller = self._door(headers.get(b"authorization"))
             if caller is None and path not in OPEN_PATHS:
-                answer = problem(401, "auth", "no key, or one that is not valid here")
+                answer = _no_key()
             elif (route := _route(path)) is None:
                 await self._pages(scope, receive, send)
                 return
@@ -74,11 +81,10 @@ class Routes:
             answer = problem(refused.status, "request", refused.detail)
             answer[1].extend(refused.headers)
         except bodies.Disconnected:
-            self._metrics.refused[499] += 1
+            self.left()
             return
+        self._note(scope["method"], path, headers, answer)
         status, answer_headers, content = answer
-        if status >= 400:
-            self._note(scope, headers, status, content)
         answer_headers = [*answer_headers, (b"content-length", b"%d" % len(content))]
         await send({"type": "http.response.start", "status": status, "headers": answer_headers})
         await send({"type": "http.response.body", "body": content})
@@ -88,7 +94,12 @@ class Routes:
     ) -> Response:
         key = headers.get(b"idempotency-key")
         task_id, is_batch = route
-        run = self._batch if is_batch else self._execute
+        if not is_batch and (refusal := self._too_many(caller)):
+            return refusal
+
+        async def run(task_id: str | None, content: bytes) -> Response:
+            return await (self._batch(task_id, content, caller) if is_batch else self._execute(task_id, content))
+
         if key is None:
             return await run(task_id, content)
         scope = f"{caller} {route}"
@@ -104,19 +115,45 @@ class Routes:
         except BaseException:
             self._idempotency.fail(key, scope)
             raise
-        if made[0] in (503, 507):
+        if made[0] in (429, 503, 507):
             self._idempotency.fail(key, scope)
         elif not answer.done():
             answer.set_result(made)
         return made
 
+    def direct(
+        self, route: str | None, path: str, headers: dict[bytes, bytes], content: bytes, respond: Respond
+    ) -> None:
+        """The same without ASGI, for the bare case that nearly every request is; see `edge.protocol`."""
+
+        def noted(answer: Response) -> None:
+            self._note("POST", path, headers, answer)
+            respond(answer)
+
+        caller = self._door(headers.get(b"authorization"))
+        refusal = _no_key() if caller is None else self._too_many(caller)
+        if refusal is not None:
+            noted(refusal)
+        else:
+            self.start(route, content, noted)
+
+    def _too_many(self, caller: str, count: int = 1) -> Response | None:
+        """The refusal of a caller who asks for more than it may."""
+        wait_s = self._limit.take(caller, count) if self._limit and count else 0.0
+        if not wait_s:
+            return None
+        text = f"more than server.rate_limit, {self._limit.rate:g} a second" if self._limit else ""
+        return problem(429, "rate", text, retry_after_s=math.ceil(wait_s))
+
     # -- one
 
-    async def _execute(self, task_id: str | None, content: bytes) -> Response:
+    def start(self, task_id: str | None, content: bytes, respond: Respond) -> None:
+        """Execute a body; `respond` is called once, now or from the loop, when the answer may leave."""
         try:
             envelope = jsonl.loads(content)
         except InputError as error:
-            return problem(400, "json", error.message)
+            respond(problem(400, "json", error.message))
+            return
         fault = _fault(envelope, _ENVELOPE, "the body")
         named = envelope.get("task_id") if fault is None else None
         if named is not None and not isinstance(named, str):
@@ -124,24 +161,28 @@ class Routes:
         elif named is not None and task_id not in (None, named):
             fault = (f"task_id {named!r} is not the task of the path", "$.task_id")
         if fault is not None:
-            return problem(422, "input", fault[0], path=fault[1])
+            respond(problem(422, "input", fault[0], path=fault[1]))
+            return
+
+        def answered(what: Result | LoopaiError) -> None:
+            respond(of_error(what) if isinstance(what, LoopaiError) else _response(what))
+
         try:
-            result = await self._run(self._traffic.choose(task_id or named), Request(envelope["input"]))
+            self._traffic.submit(self._traffic.choose(task_id or named), Request(envelope["input"]), answered)
         except InputError as error:
-            return of_error(error, task_id=task_id or named)
+            respond(of_error(error, task_id=task_id or named))
         except LoopaiError as error:
-            return of_error(error)
-        return _response(result)
+            respond(of_error(error))
+
+    async def _execute(self, task_id: str | None, content: bytes) -> Response:
+        done: asyncio.Future[Response] = self._loop.create_future()
+        self.start(task_id, content, lambda answer: None if done.done() else done.set_result(answer))
+        return await done
 
     async def _run(self, task_id: str, request: Request) -> Result:
         """Raises LoopaiError."""
         done: asyncio.Future[Result | LoopaiError] = self._loop.create_future()
-
-        def answered(what: Result | LoopaiError) -> None:
-            if not done.done():
-                done.set_result(what)
-
-        self._traffic.submit(task_id, request, answered)
+        self._traffic.submit(task_id, request, lambda what: None if done.done() else done.set_result(what))
         what = await done
         if isinstance(what, LoopaiError):
             raise what
@@ -149,7 +190,7 @@ class Routes:
 
     # -- many
 
-    async def _batch(self, task_id: str | None, content: bytes) -> Response:
+    async def _batch(self, task_id: str | None, content: bytes, caller: str) -> Response:
         try:
             body = jsonl.loads(content)
         except InputError as error:
@@ -158,6 +199,8 @@ class Routes:
             return problem(422, "input", 'the body is {"items": [{"input": …, "id"?}]}', path="$")
         if len(body["items"]) > MAX_ITEMS:
             return problem(422, "input", f"more than {MAX_ITEMS} items", path="$.items")
+        if refusal := self._too_many(caller, len(body["items"])):
+            return refusal
         try:
             version = self._traffic.lane(self._traffic.choose(task_id)).artifact.version
         except LoopaiError as error:
@@ -187,14 +230,27 @@ class Routes:
             line = Result(version, request).line()
             return line | {"error": {"type": type(error).__name__, "message": error.message}}
 
-    def _note(self, scope: Scope, headers: dict[bytes, bytes], status: int, content: bytes) -> None:
-        self._metrics.refused[status] += 1
-        level = logging.WARNING if status >= 500 else logging.INFO
+    def left(self) -> None:
+        """A client went away before it had its answer."""
+        self._metrics.refused[499] += 1
+
+    def _note(self, method: str, path: str, headers: dict[bytes, bytes], answer: Response) -> None:
+        """Count and log a refusal; an answer is logged where everything is."""
+        status, _, content = answer
+        if status < 400 and not self._logs_all:
+            return
+        level = logging.DEBUG if status < 400 else logging.INFO if status < 500 else logging.WARNING
+        if status >= 400:
+            self._metrics.refused[status] += 1
         if log.isEnabledFor(level):
             trace = headers.get(b"traceparent", b"").decode("ascii", "replace")[:100]
-            detail = jsonl.loads(content).get("detail")
-            extra = {"status": status, "method": scope["method"], "path": scope["path"], "traceparent": trace}
-            log.log(level, "request refused: %s", detail, extra=extra)
+            extra = {"status": status, "method": method, "path": path, "traceparent": trace}
+            said = f"request refused: {jsonl.loads(content).get('detail')}" if status >= 400 else "executed"
+            log.log(level, "%s", said, extra=extra)
+
+
+def _no_key() -> Response:
+    return problem(401, "auth", "no key, or one that is not valid here")
 
 
 def _route(path: str) -> tuple[str | None, bool] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import ipaddress
 import json
 import logging
@@ -81,9 +82,10 @@ async def _serve(
 ) -> None:
     import uvicorn
 
-    from loopai_runtime.edge.protocol import GuardedProtocol
+    from loopai_runtime.edge.protocol import GuardedProtocol, cut_off_the_slow
 
     async with Edge(config, layout, exposure.door, only) as edge:
+        _calm_the_collector()
         settings = uvicorn.Config(
             edge.routes,
             http=GuardedProtocol,
@@ -113,9 +115,13 @@ async def _serve(
             edge.refresh_soon()
 
         with _signals(loop, stop, hang_up):
-            telling = loop.create_task(_tell(server, sock, exposure, announce))
+            beside = [
+                loop.create_task(_tell(server, sock, exposure, announce)),
+                loop.create_task(cut_off_the_slow(server.server_state.connections)),
+            ]
             await server._serve(sockets=[sock])  # the part of `serve` that leaves signals alone
-            telling.cancel()
+            for task in beside:
+                task.cancel()
 
 
 async def _tell(server: object, sock: socket.socket, exposure: Exposure, announce: Callable[[str], None]) -> None:
@@ -218,6 +224,13 @@ def _signals(
     finally:
         for number in wanted:
             loop.remove_signal_handler(number)
+
+
+def _calm_the_collector() -> None:
+    """Requests make few cycles of garbage: what was loaded is never looked through again, the rest less often."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
 
 
 def _more_descriptors() -> None:

@@ -7,8 +7,7 @@ the log.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from loopai_runtime.errors import InputError, LoopaiError, ProgramError, ProgramKilled, ProgramTimeout
 from loopai_runtime.models import new_id, utc_now
@@ -29,16 +28,14 @@ if TYPE_CHECKING:
 ENVELOPE_KEYS = frozenset({"input", "id", "key", "output", "expected"})
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """An input as it came, with the id its sender gave it."""
 
     input: Any
     id: Any = None
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(NamedTuple):
     """What became of a request: the line of its execution, or the fault that kept it from running."""
 
     version: int

@@ -11,15 +11,12 @@ import time
 from collections import OrderedDict
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import TypeAlias
 
-from loopai_runtime.http.problem import Headers, Refused
+from loopai_runtime.http.problem import Refused, Response
 
 KEYS = 100_000
 SECONDS = 3600.0
 MAX_KEY_BYTES = 255
-
-Response: TypeAlias = tuple[int, Headers, bytes]
 
 
 @dataclass(slots=True)

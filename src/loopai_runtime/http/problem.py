@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from loopai_runtime.errors import LoopaiError
 
 Headers = list[tuple[bytes, bytes]]
+Response = tuple[int, Headers, bytes]
+"""Status, headers without content-length, body."""
 
 RETRY_AFTER_S = 1
 
@@ -25,7 +27,7 @@ class Refused(Exception):
         self.headers = headers or []
 
 
-def problem(status: int, kind: str, detail: str, **more: Any) -> tuple[int, Headers, bytes]:
+def problem(status: int, kind: str, detail: str, *, retry_after_s: int = RETRY_AFTER_S, **more: Any) -> Response:
     """Status, headers and body of a problem document; `more` are further members, None ones left out."""
     try:
         title = HTTPStatus(status).phrase
@@ -34,14 +36,14 @@ def problem(status: int, kind: str, detail: str, **more: Any) -> tuple[int, Head
     body = {"type": f"urn:loopai:problem:{kind}", "title": title, "status": status, "detail": detail}
     body |= {name: value for name, value in more.items() if value is not None}
     headers = [(b"content-type", b"application/problem+json")]
-    if status == 503:
-        headers.append((b"retry-after", str(RETRY_AFTER_S).encode()))
+    if status in (429, 503):
+        headers.append((b"retry-after", b"%d" % retry_after_s))
     if status == 401:
         headers.append((b"www-authenticate", b'Bearer realm="loopai"'))
     return status, headers, jsonl.encode(body)
 
 
-def of_error(error: LoopaiError, /, **more: Any) -> tuple[int, Headers, bytes]:
+def of_error(error: LoopaiError, /, **more: Any) -> Response:
     """The problem document of a library error; its hint and the JSON path of an input's fault go along."""
     path = getattr(error, "path", None)
     return problem(error.http_status, error.kind, error.message, path=path, hint=error.hint, **more)

@@ -114,19 +114,24 @@ class Decoder:
 
     def feed(self, data: bytes) -> Iterator[Frame]:
         """The frames that `data` completes. Raises ProtocolError on one that is longer than the limit."""
-        buffer = self._buffer
-        buffer += data
-        start = 0
+        whole: bytes | bytearray = data  # nearly always: nothing was left over
+        if self._buffer:
+            self._buffer += data
+            whole = self._buffer
+        start, size = 0, len(whole)
         try:
-            while len(buffer) - start >= HEADER.size:
-                length, kind = HEADER.unpack_from(buffer, start)
+            while size - start >= HEADER.size:
+                length, kind = HEADER.unpack_from(whole, start)
                 if length > self.limit:
                     raise ProtocolError(f"a frame of {length} bytes, the limit is {self.limit}")
                 end = start + HEADER.size + length
-                if len(buffer) < end:
+                if size < end:
                     break
-                body = bytes(memoryview(buffer)[start + HEADER.size : end])
+                body = bytes(whole[start + HEADER.size : end])
                 start = end
                 yield Frame(kind, body)
         finally:
-            del buffer[:start]
+            if whole is data:
+                self._buffer += data[start:]
+            else:
+                del self._buffer[:start]

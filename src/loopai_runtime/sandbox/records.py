@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 Status = Literal["success", "error", "timeout"]
 StoppedBy = Literal["policy", "cage", "timeout", "memory"]
@@ -34,8 +34,7 @@ class ProgramFault:
     line: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """How one call ended.
 
     `output` is the answer as a JSON value and `raw` its JSON text; `confidence` is None unless the program has

@@ -176,16 +176,16 @@ class Scheduler:
     def _choose(self, job: Job) -> Executor | None:
         """The executor that will come to a call of `job` first; None if all have enough to do."""
         best: Executor | None = None
-        active = 0
+        active, cost_ms = 0, job.cost_ms
         for executor in self.executors.values():
             if not executor.is_ready or executor.dying or executor.slow or executor.retiring:
                 continue
             if executor.turns:
                 active += 1
-                room = executor.backlog_ms + job.cost_ms <= _PIPELINE_MS and len(executor.turns) < _PIPELINE_CALLS
-                if not room:
+                work_ms = executor.backlog_ms + cost_ms
+                if work_ms > _PIPELINE_MS or len(executor.turns) >= _PIPELINE_CALLS:
                     continue
-                if executor.backlog_ms + job.cost_ms <= _PACKED_MS and job.handle in executor.known:
+                if work_ms <= _PACKED_MS and job.handle in executor.known:
                     return executor
             if best is None or _order(executor, job) < _order(best, job):
                 best = executor
