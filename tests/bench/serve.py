@@ -3,7 +3,8 @@
 Saturation by wrk: bare uvicorn answering a constant (U), this server with sandbox and log, and, serving the same
 classifier, FastAPI with a scikit-learn pipeline, MLflow's model server and BentoML (from the environment whose Python
 PEERS names). Latency by an open-loop generator, compiled from the shared tools, with counting from the scheduled time.
-LOOPAI_SOAK scales the lengths. Needs wrk and cc.
+LOOPAI_SOAK scales the lengths. Needs wrk and cc. `python -m tests.bench.serve NAME …` runs some of the parts alone:
+saturation, logging, overload, slow, typical, memory, models.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,6 +31,8 @@ from tests import shared_data
 from tests.integration.test_server import artifact, serving
 
 from loopai_runtime.artifacts.store import ArtifactStore
+from loopai_runtime.flows.bench import run_load
+from loopai_runtime.flows.measure import percentile
 from loopai_runtime.layout import Layout
 from loopai_runtime.models import VersionStatus
 from loopai_runtime.synthesis.strategy import Calibration, Problem
@@ -104,13 +108,13 @@ class Spam:
 """
 
 
-def wrk(port: int, path: str, body: Any, seconds: float) -> float:
+def wrk(port: int, path: str, body: Any, seconds: float, connections: int = CONNECTIONS) -> float:
     """Answers of status 200 a second."""
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
         quoted = json.dumps(json.dumps(body))
         script.write(f'wrk.method="POST"\nwrk.body={quoted}\nwrk.headers["content-type"]="application/json"\n')
         script.flush()
-        command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{max(1, round(seconds))}", "-s", script.name]
+        command = ["wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}", "-s", script.name]
         said = subprocess.run(
             [*command, f"http://127.0.0.1:{port}{path}"], capture_output=True, text=True, check=True
         ).stdout
@@ -191,13 +195,22 @@ def plain_seconds(code: str, value: Any) -> float:
     return statistics.median(times)
 
 
-def open_loop(folder: Path, port: int, body: Any, rate: float, seconds: float, connections: int = 64) -> str:
+def say(text: str) -> None:
+    print(text, flush=True)
+
+
+def open_loop(
+    folder: Path, port: int, body: Any, rate: float, seconds: float, connections: int = 64, hang: Any = None
+) -> str:
     source = shared_data.ROOT.parent / "tools" / "openload.c"
     program, sent = folder / "openload", folder / "body.json"
     if not program.exists():
         subprocess.run(["cc", "-O2", "-o", program, source, "-lm"], check=True, capture_output=True)
     sent.write_text(json.dumps(body))
     command = [program, str(port), str(rate), str(seconds), str(connections), sent]
+    if hang is not None:
+        (folder / "hang.json").write_text(json.dumps(hang))
+        command += [folder / "hang.json", "2000"]
     return subprocess.run(list(map(str, command)), capture_output=True, text=True, check=True).stdout.strip()
 
 
@@ -214,7 +227,7 @@ def resident_mb(pid: int) -> float:
 
 
 def saturation(folder: Path) -> None:
-    """The short rule program against the bare echo, alternating; then logging on against off is not offered."""
+    """The short rule program against the bare echo, alternating; then a steady open loop, hangs mixed in."""
     layout = Layout(folder / "rule")
     store(layout, "spam", RULE)
     pairs = []
@@ -226,15 +239,97 @@ def saturation(folder: Path) -> None:
             pairs.append((ours, wrk(bare, "/", body, SECONDS / 6)))
         ratio = statistics.median(a / b for a, b in pairs)
         ours, upper = (statistics.median(column) for column in zip(*pairs, strict=True))
-        print(
-            f"short rules: {ours:,.0f}/s, U {upper:,.0f}/s, ratio {ratio:.3f} (median of {PAIRS} pairs)",
-            flush=True,
-        )
-        for rate in (10_000,):
-            print(
-                f"open loop {rate:,}/s, {SECONDS} s: {open_loop(folder, server.port, body, rate, SECONDS)}",
-                flush=True,
+        say(f"short rules: {ours:,.0f}/s, U {upper:,.0f}/s, ratio {ratio:.3f} (median of {PAIRS} pairs)")
+        rate = min(10_000, round(0.85 * 0.40 * upper))
+        say(f"open loop {rate:,}/s, {SECONDS} s: {open_loop(folder, server.port, body, rate, SECONDS)}")
+    hanging = Layout(folder / "hanging")
+    store(hanging, "spam", RULE.replace("    total = 0\n", "    total = 0\n    while x['text'] == 'hang': pass\n"))
+    with serving(hanging.root) as server:
+        half = rate / 2
+        said = open_loop(folder, server.port, body, half, SECONDS, hang={"input": {"text": "hang"}})
+        say(f"open loop {half:,.0f}/s with a request that hangs every 2 s: {said}")
+
+
+def logging(folder: Path) -> None:
+    """The same server with and without its execution log, alternating."""
+    off = (
+        "from loopai_runtime.datasets.live_log import LiveLog\n"
+        "LiveLog.append = lambda self, task, day, line, kept: self._loop.call_soon(kept, None)"
+    )
+    body = {"input": SHORT}
+    layouts = Layout(folder / "logged"), Layout(folder / "unlogged")
+    for layout in layouts:
+        store(layout, "spam", RULE)
+    with serving(layouts[0].root) as logged, serving(layouts[1].root, before=off) as unlogged:
+        ratios = []
+        for _ in range(PAIRS):
+            on, without = (
+                wrk(server.port, "/v1/execute/spam", body, SECONDS / 6) for server in (logged, unlogged)
             )
+            ratios.append(on / without)
+    say(f"logging on against off: {statistics.median(ratios):.3f} (median of {PAIRS} pairs)")
+
+
+def overload(folder: Path) -> None:
+    """Three times what it can do: what is accepted stays quick, what is not is told at once."""
+    layout = Layout(folder / "over")
+    slow = RULE.replace("    total = 0\n", "    total = 0\n    for _ in range(100_000): pass\n")
+    store(layout, "spam", slow)
+    body = {"input": SHORT}
+    with serving(layout.root) as server:
+        capacity = wrk(server.port, "/v1/execute/spam", body, SECONDS / 6, connections=32)
+        load = run_load(
+            "127.0.0.1", server.port, "spam", [SHORT], rate=3 * capacity, seconds=SECONDS / 3, connections=512
+        )
+    for code in sorted(set(load.statuses)):
+        took = [ms for ms, status in zip(load.latencies_ms, load.statuses, strict=True) if status == code]
+        p50, p99 = percentile(took, 0.5), percentile(took, 0.99)
+        say(f"overload, 3 x {capacity:,.0f}/s: {code}: {len(took):,}, p50 {p50:.1f} ms, p99 {p99:.1f} ms")
+
+
+def slow_clients(folder: Path) -> None:
+    """2,000 connections that are idle or drip, beside good traffic."""
+    layout = Layout(folder / "slow")
+    store(layout, "spam", RULE)
+    body = {"input": SHORT}
+    with serving(layout.root) as server:
+        alone = open_loop(folder, server.port, body, 2000, SECONDS / 6)
+        sockets = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(2000)]
+        for sock in sockets[::2]:
+            sock.sendall(b"POST /execute HTTP/1.1\r\nX-Drip: ")
+        stop = threading.Event()
+
+        def drip() -> None:
+            while not stop.wait(0.5):
+                for sock in sockets[::2]:
+                    with contextlib.suppress(OSError):
+                        sock.send(b"x")
+
+        dripping = threading.Thread(target=drip)
+        dripping.start()
+        beside = open_loop(folder, server.port, body, 2000, SECONDS / 6)
+        stop.set()
+        dripping.join()
+        for sock in sockets:
+            sock.close()
+    say(f"2,000/s alone: {alone}\n2,000/s beside 2,000 slow clients: {beside}")
+
+
+def memory(folder: Path) -> None:
+    """Resident memory of server and executors over ten million requests (times LOOPAI_SOAK)."""
+    layout = Layout(folder / "memory")
+    store(layout, "spam", RULE)
+    body = {"input": SHORT}
+    wanted, done, seen = round(10_000_000 * SOAK), 0, []
+    with serving(layout.root) as server:
+        done += round(wrk(server.port, "/v1/execute/spam", body, 10) * 10)
+        while done < wanted:
+            seen.append(resident_mb(server.process.pid))
+            done += round(wrk(server.port, "/v1/execute/spam", body, 20) * 20)
+            for path in layout.executions("spam").iterdir():
+                path.unlink()  # a day's log would be gigabytes
+        seen.append(resident_mb(server.process.pid))
+    say(f"memory after {done:,} requests: {seen[0]:.1f} MB at first, {seen[-1]:.1f} at last, most {max(seen):.1f}")
 
 
 def models(folder: Path) -> None:
@@ -310,9 +405,18 @@ def typical(folder: Path) -> None:
         os.sched_setaffinity(0, range(os.cpu_count() or 1))
 
 
+PARTS = {
+    "saturation": saturation,
+    "logging": logging,
+    "overload": overload,
+    "slow": slow_clients,
+    "typical": typical,
+    "models": models,
+    "memory": memory,
+}
+
 if __name__ == "__main__":
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
-    with tempfile.TemporaryDirectory() as place:
-        saturation(Path(place))
-        typical(Path(place))
-        models(Path(place))
+    for part in sys.argv[1:] or PARTS:
+        with tempfile.TemporaryDirectory() as place:
+            PARTS[part](Path(place))

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import TYPE_CHECKING, Any
 
 from loopai_runtime import jsonl
-from loopai_runtime.errors import InputError, LoopaiError
+from loopai_runtime.errors import Busy, InputError, LoopaiError
 from loopai_runtime.flows.execute import Request, Result
 from loopai_runtime.http import body as bodies
 from loopai_runtime.http.idempotency import Idempotency
@@ -33,6 +33,7 @@ Door = Callable[[bytes | None], str | None]
 
 MAX_ITEMS = 1000
 _AT_ONCE = 32  # items of a batch under way: a batch is not to crowd out single requests
+_PATIENCE_S, _TRY_AGAIN_S = 30.0, 0.01
 _JSON: Headers = [(b"content-type", b"application/json")]
 _PATHS = re.compile(r"/v1/execute/([^/]+)|/api/v1/tasks/([^/]+)/(execute|batch)")
 _ENVELOPE = frozenset({"input", "task_id", "key"})
@@ -190,6 +191,17 @@ class Routes:
 
     # -- many
 
+    async def _run_patiently(self, task_id: str, request: Request) -> Result:
+        """As `_run`, but an item of a batch waits for its turn where a single request would be refused."""
+        give_up = self._loop.time() + _PATIENCE_S
+        while True:
+            try:
+                return await self._run(task_id, request)
+            except Busy:
+                if self._loop.time() > give_up:
+                    raise
+            await asyncio.sleep(_TRY_AGAIN_S)
+
     async def _batch(self, task_id: str | None, content: bytes, caller: str) -> Response:
         try:
             body = jsonl.loads(content)
@@ -223,7 +235,7 @@ class Routes:
             return Result(version, Request(None, _id(item)), refused=refused).line()
         request = Request(item["input"], item.get("id"))
         try:
-            return (await self._run(task_id, request)).line()
+            return (await self._run_patiently(task_id, request)).line()
         except InputError as error:
             return Result(version, request, refused=error).line()
         except LoopaiError as error:

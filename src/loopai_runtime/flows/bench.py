@@ -31,13 +31,18 @@ _START_S = 30.0
 
 @dataclass(slots=True)
 class Load:
-    """What came of a load: milliseconds from due to answered, and what was not a 200."""
+    """What came of a load: of each answer the milliseconds since it was due and the status; what got none."""
 
     rate: float
     seconds: float
     latencies_ms: list[float] = field(default_factory=list)
-    failed: int = 0
+    statuses: list[int] = field(default_factory=list)
     unanswered: int = 0
+
+    @property
+    def failed(self) -> int:
+        """Answers that were not a 200."""
+        return len(self.statuses) - self.statuses.count(200)
 
     def summary(self) -> dict[str, Any]:
         done = self.latencies_ms or [0.0]
@@ -92,7 +97,7 @@ class _Connection(asyncio.Protocol):
         if len(body) < length:
             return
         self._load.latencies_ms.append((asyncio.get_running_loop().time() - self._due) * 1000)
-        self._load.failed += not head.startswith(b"HTTP/1.1 200")
+        self._load.statuses.append(int(head[9:12]))
         self._received, self._due = b"", None
         self._free.append(self)
 

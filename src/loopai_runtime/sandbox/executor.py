@@ -63,6 +63,9 @@ class Call:
     done: Callable[[Outcome], None]
     ends: int = 0
     """How many executors ended while they were on it."""
+    ahead: int = 0
+    """How many calls waited before it when it came, at `since`."""
+    since: float = 0.0
 
 
 @dataclass(slots=True, eq=False)

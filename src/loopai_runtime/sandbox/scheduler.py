@@ -38,7 +38,7 @@ _TICK_S = 0.005
 _PIPELINE_MS = 2.0
 _PACKED_MS = 0.2  # work up to which one busy executor gets more rather than that another is woken
 _PIPELINE_CALLS = 16
-_ALWAYS_QUEUED = 64  # calls that may wait however slow the programs are
+_ALWAYS_QUEUED = 4  # calls a worker that may wait however slow the programs are
 _MAX_QUEUED_BYTES = 256 * 1024 * 1024
 _MAX_FAILED_STARTS = 3
 _TRIES_WITHOUT_KNOWING = 4
@@ -79,7 +79,7 @@ class Scheduler:
         self.broken: ConfigError | None = None
         """Set when executors do not start any more: then every call fails."""
         self._queued_bytes = 0
-        self._mean_ms = 0.1
+        self._turn_ms = 0.1  # how long a waiting call waits for each one ahead of it, as it was of late
         self._numbers = itertools.count(1)
         self._failed_starts = 0
         self._ticking = False
@@ -135,8 +135,8 @@ class Scheduler:
         waiting, settings = len(self.queue), self.settings
         if waiting >= settings.queue_limit or self._queued_bytes > _MAX_QUEUED_BYTES:
             return True
-        expected_ms = waiting * self._mean_ms / max(1, settings.workers)
-        return waiting > _ALWAYS_QUEUED and expected_ms > settings.max_wait_ms
+        workers = max(1, settings.workers)
+        return waiting > _ALWAYS_QUEUED * workers and waiting * self._turn_ms > settings.max_wait_ms
 
     def stop(self) -> None:
         """Give up everything; calls that are not answered get an error."""
@@ -156,8 +156,10 @@ class Scheduler:
     def _queue(self, call: Call, *, first: bool = False) -> None:
         self._queued_bytes += len(call.payload)
         if first:
+            call.ahead = 0  # it has waited before, and says nothing of how fast the queue moves
             self.queue.appendleft(call)
         else:
+            call.ahead, call.since = len(self.queue), self.loop.time()
             self.queue.append(call)
 
     def _dispatch(self) -> None:
@@ -168,6 +170,9 @@ class Scheduler:
                 return
             call = queue.popleft()
             self._queued_bytes -= len(call.payload)
+            if call.ahead:
+                took_ms = (self.loop.time() - call.since) * 1000 / call.ahead
+                self._turn_ms += (took_ms - self._turn_ms) / 20
             if call.job.handle not in executor.known:
                 executor.load(call.job, LOAD_TIMEOUT_S)
             executor.call(call)
@@ -215,8 +220,6 @@ class Scheduler:
             self._doom(executor, "retired")
         if call is not None:
             call.job.took(outcome.wall_ms)
-            # One that hangs says nothing of the others: what waits behind it moves on after SLOW_S.
-            self._mean_ms += (min(outcome.wall_ms, SLOW_S * 1000) - self._mean_ms) / 50
             call.done(outcome)
         self._dispatch()
 
