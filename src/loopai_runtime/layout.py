@@ -220,6 +220,10 @@ class Layout:
         return self.task(task_id) / "examples.jsonl"
 
     # --- artifacts
+    def suggestions(self, task_id: str) -> Path:
+        """Inputs that would teach the task most if they were labelled."""
+        return self.task(task_id) / "suggestions.jsonl"
+
     def artifacts(self, task_id: str) -> Path:
         return self.root / "artifacts" / checked_task(task_id)
 

@@ -42,6 +42,7 @@ SOAK = float(os.environ.get("LOOPAI_SOAK", "0.05"))
 SECONDS = max(2, round(60 * SOAK))
 PAIRS = 5
 CONNECTIONS = 128
+FEW = 32  # for models: more than wait 30 ms for an executor are refused, and refusals are not what is measured
 RULE = (
     "WORDS = {'win': 2, 'prize': 2, 'free': 1, 'urgent': 1, 'claim': 1, 'meeting': -2, 'lunch': -2}\n\n\n"
     "def score(x):\n    total = 0\n    for word in x['text'].lower().split():\n        total += WORDS.get(word, 0)\n"
@@ -300,13 +301,16 @@ def slow_clients(folder: Path) -> None:
         stop = threading.Event()
 
         def drip() -> None:
-            while not stop.wait(0.5):
-                for sock in sockets[::2]:
+            while not stop.is_set():
+                for at, sock in enumerate(sockets[::2]):
                     with contextlib.suppress(OSError):
                         sock.send(b"x")
+                    if at % 20 == 0:
+                        stop.wait(0.01)
 
         dripping = threading.Thread(target=drip)
         dripping.start()
+        time.sleep(1)  # what 2,000 new connections cost at once is another matter
         beside = open_loop(folder, server.port, body, 2000, SECONDS / 6)
         stop.set()
         dripping.join()
@@ -343,8 +347,8 @@ def models(folder: Path) -> None:
         wrk(server.port, "/v1/execute/spam", body, 1)
         rows = []
         for _ in range(PAIRS):
-            ours = wrk(server.port, "/v1/execute/spam", body, SECONDS / 6)
-            upper = wrk(bare, "/", body, SECONDS / 6)
+            ours = wrk(server.port, "/v1/execute/spam", body, SECONDS / 6, FEW)
+            upper = wrk(bare, "/", body, SECONDS / 6, FEW)
             rows.append((ours, ours / (2 / (cost + 1 / upper))))
         ours, share = (statistics.median(column) for column in zip(*rows, strict=True))
         print(
@@ -352,7 +356,7 @@ def models(folder: Path) -> None:
             flush=True,
         )
         print(f"open loop at 70 %: {open_loop(folder, server.port, body, 0.7 * ours, SECONDS)}", flush=True)
-        short = wrk(server.port, "/v1/execute/spam", {"input": SHORT}, SECONDS / 6)
+        short = wrk(server.port, "/v1/execute/spam", {"input": SHORT}, SECONDS / 6, FEW)
     peers(folder, value, ours, short)
 
 
@@ -379,7 +383,7 @@ def peers(folder: Path, value: Any, ours: float, short: float) -> None:
             if not up:
                 print(f"| {name} | did not start | | | |", flush=True)
                 continue
-            long_rate, short_rate = (wrk(port, path, body, SECONDS / 6) for body in (long_body, short_body))
+            long_rate, short_rate = (wrk(port, path, body, SECONDS / 6, FEW) for body in (long_body, short_body))
         print(
             f"| {name} | {long_rate:,.0f} | {ours / long_rate:.1f}x | {short_rate:,.0f} | {short / short_rate:.1f}x |",
             flush=True,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -34,6 +35,21 @@ def generate(
     seed: Annotated[
         int | None, typer.Option("--seed", min=0, help="Same seed, same program.", show_default=False)
     ] = None,
+    budget: Annotated[
+        str | None,
+        typer.Option(
+            "--budget",
+            metavar="TIME",
+            help="Judge candidates for so long (30s, 2m) and take the best so far; Ctrl-C does the same.",
+            show_default=False,
+        ),
+    ] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option(
+            "--plot", metavar="FILE", help="Accuracy by share answered, as PNG or SVG.", show_default=False
+        ),
+    ] = None,
     output: options.OutputFormat = Output.TABLE,
     data_dir: options.DataDir = None,
     config: options.ConfigFile = None,
@@ -46,11 +62,15 @@ def generate(
     Exits 3 when the program misses the specification's targets: it is kept as a draft, and nothing changes
     for the version that serves.
     """
+    from loopai_runtime.cli.plot import offload_curve, require_plotting
     from loopai_runtime.cli.render import as_json, out, progress, say
     from loopai_runtime.flows.check import not_applied
     from loopai_runtime.flows.generate import generate as run_flow
     from loopai_runtime.synthesis.specfile import load
 
+    if plot is not None:
+        require_plotting(plot)
+    budget_s = options.duration_s(budget, "--budget") if budget else math.inf
     settings = options.settings(data_dir, config)
     loaded = load(spec)
     for sentence in not_applied(loaded.spec):
@@ -62,6 +82,7 @@ def generate(
             settings.config,
             strategy=strategy,
             seed=seed,
+            budget_s=budget_s,
             lock_timeout_s=lock_timeout,
             progress=lambda what, share: advance(None if share is None else int(share * 100), what),
         )
@@ -69,6 +90,8 @@ def generate(
         report(made)
     else:
         out(as_json(made.summary(), indent=2 if output is Output.JSON else None))
+    if plot is not None:
+        offload_curve(made.synthesis.offload, plot, made.artifact.task_id)
     conclude(made)
     made.require()
 
@@ -92,6 +115,26 @@ def report(made: Generated) -> None:
     title = (
         f"{made.artifact.task_id}: judged on {judged['examples']} examples, each by programs that had not seen it"
     )
+    render.rows(rows, Output.TABLE, title=title)
+    if made.artifact.abstain is not None:
+        curve(made)
+
+
+def curve(made: Generated) -> None:
+    """How often what is answered is right, by how much is answered."""
+    from loopai_runtime.cli import render
+
+    offload = made.synthesis.offload
+    rows = [
+        {
+            "answered": f"{point.coverage:.1%}",
+            "right": f"{point.accuracy:.2%}",
+            "at least": f"{point.lower_bound:.2%}",
+            "score from": f"{point.threshold:.4f}",
+        }
+        for point in offload.curve
+    ]
+    title = f"what is answered, by the score it starts at; lower bounds with {offload.confidence:.0%} confidence"
     render.rows(rows, Output.TABLE, title=title)
 
 
@@ -121,8 +164,17 @@ def conclude(made: Generated) -> None:
         f"at least {artifact.confidence_score:.1%} with 90 % confidence; "
         f"p99 {gate.p99_ms:.2f} ms (target {gate.latency_target_ms:g})"
     )
+    offload = made.synthesis.offload
+    say(
+        f"safe offload at {offload.target_accuracy:.1%} accuracy, {offload.confidence:.0%} confidence: "
+        f"{offload.coverage:.1%} of inputs. Verdict: {offload.verdict}"
+    )
+    if artifact.abstain is not None:
+        threshold = artifact.abstain.threshold
+        say("abstains on every input" if threshold is None else f"abstains where score is below {threshold:g}")
     if not gate.accuracy_met:
         say(made.synthesis.advice)
+    hints(made)
     if not gate.latency_met:
         say(f"too slow: p99 {gate.p99_ms:.2f} ms; latency_target_ms is {gate.latency_target_ms:g}")
     if made.activated:
@@ -132,6 +184,25 @@ def conclude(made: Generated) -> None:
         say(f"  loopai activate {ref}    or    loopai rollout start {ref}")
     else:
         say(f"{ref} is kept as a draft: loopai run {ref} INPUT tries it, loopai activate {ref} takes it")
+
+
+def hints(made: Generated) -> None:
+    """Which examples look wrong, and which inputs to label next."""
+    from loopai_runtime.cli.render import say
+    from loopai_runtime.jsonl import dumps
+
+    if suspects := made.suspects:
+        say(f"{len(suspects)} examples look mislabelled, the surest first (all of them: -o json):")
+        for one in suspects[:5]:
+            given, answer = dumps(one["given"]), dumps(one["answer"])
+            say(f"  {one['where'] or 'an example'}: says {given}, looks like {answer} ({one['confidence']:.2f})")
+    if suggestions := made.survey.suggestions:
+        place = f"tasks/{made.artifact.task_id}/suggestions.jsonl"
+        say(f"labelling these would teach most; {len(suggestions)} are in {place}:")
+        for suggestion in suggestions[:5]:
+            text = dumps(suggestion.input)
+            shown = text if len(text) <= 90 else text[:90] + "…"
+            say(f"  {shown} (now {dumps(suggestion.output)}, {suggestion.confidence:.2f})")
 
 
 def demo(

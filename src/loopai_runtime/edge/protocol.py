@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 HEADERS_S = 10.0
 GOODBYE_S = 1.0
 MAX_CONNECTIONS = 8192
-_LOOK_EVERY_S = 1.0
+_LOOK_EVERY_S, _BETWEEN_S = 1.0, 0.0002
 _SHORT_BODY = 64 * 1024  # below what uvicorn pauses reading for
 _PATH = re.compile(rb"/execute|/v1/execute/([a-z0-9-]+)|/api/v1/tasks/([a-z0-9-]+)/execute")
 _NOT_BARE = frozenset({b"content-encoding", b"transfer-encoding", b"idempotency-key", b"expect", b"upgrade"})
@@ -231,3 +231,4 @@ async def cut_off_the_slow(connections: Collection[Any]) -> None:
             since[connection] = (part, first)
             if now - first > limit:
                 connection.too_slow()
+                await asyncio.sleep(_BETWEEN_S)  # thousands at once would be a stall for everybody else

@@ -34,6 +34,8 @@ Door = Callable[[bytes | None], str | None]
 MAX_ITEMS = 1000
 _AT_ONCE = 32  # items of a batch under way: a batch is not to crowd out single requests
 _PATIENCE_S, _TRY_AGAIN_S = 30.0, 0.01
+_REFUSE_AFTER_S = 0.02
+"""Clients that try again at once, on many connections, would take the time that the work needs."""
 _JSON: Headers = [(b"content-type", b"application/json")]
 _PATHS = re.compile(r"/v1/execute/([^/]+)|/api/v1/tasks/([^/]+)/(execute|batch)")
 _ENVELOPE = frozenset({"input", "task_id", "key"})
@@ -54,6 +56,7 @@ class Routes:
         self._limit = limit
         self._idempotency = Idempotency()
         self._loop = asyncio.get_running_loop()
+        self._said_overload = 0.0
         self._logs_all = log.isEnabledFor(logging.DEBUG)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -150,6 +153,9 @@ class Routes:
 
     def start(self, task_id: str | None, content: bytes, respond: Respond) -> None:
         """Execute a body; `respond` is called once, now or from the loop, when the answer may leave."""
+        if self._traffic.is_full:  # before anything is read: refusing is to cost little
+            self._refuse(Busy("too many requests are under way", hint="send less at once"), respond)
+            return
         try:
             envelope = jsonl.loads(content)
         except InputError as error:
@@ -172,8 +178,13 @@ class Routes:
             self._traffic.submit(self._traffic.choose(task_id or named), Request(envelope["input"]), answered)
         except InputError as error:
             respond(of_error(error, task_id=task_id or named))
+        except Busy as error:
+            self._refuse(error, respond)
         except LoopaiError as error:
             respond(of_error(error))
+
+    def _refuse(self, error: Busy, respond: Respond) -> None:
+        self._loop.call_later(_REFUSE_AFTER_S, respond, of_error(error))
 
     async def _execute(self, task_id: str | None, content: bytes) -> Response:
         done: asyncio.Future[Response] = self._loop.create_future()
@@ -254,11 +265,20 @@ class Routes:
         level = logging.DEBUG if status < 400 else logging.INFO if status < 500 else logging.WARNING
         if status >= 400:
             self._metrics.refused[status] += 1
-        if log.isEnabledFor(level):
+        if status in (429, 503):
+            self._note_overload(status)
+        elif log.isEnabledFor(level):
             trace = headers.get(b"traceparent", b"").decode("ascii", "replace")[:100]
             extra = {"status": status, "method": method, "path": path, "traceparent": trace}
             said = f"request refused: {jsonl.loads(content).get('detail')}" if status >= 400 else "executed"
             log.log(level, "%s", said, extra=extra)
+
+    def _note_overload(self, status: int) -> None:
+        """One line a second: a line for each of thousands would be a load of its own."""
+        now = self._loop.time()
+        if now - self._said_overload > 1.0:
+            self._said_overload = now
+            log.warning("refusing requests, %d so far", self._metrics.refused[status], extra={"status": status})
 
 
 def _no_key() -> Response:

@@ -8,6 +8,7 @@ loopai.run("spam-detection", {"text": "Buy now!"}).output
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,15 +32,17 @@ def generate(
     data_dir: str | Path | None = None,
     strategy: str | None = None,
     seed: int | None = None,
+    budget_s: float = math.inf,
     **settings: Any,
 ) -> Generated:
     """Write, judge and store a new version from a specification file.
 
-    `settings` are configuration keys with double underscores (`execution__worker_count=2`). Raises SpecError,
+    After `budget_s` seconds of judging the best candidate so far is taken. `settings` are configuration keys with
+    double underscores (`execution__worker_count=2`). Raises SpecError,
     Busy, StorageError. A version that misses its targets is a draft: see `Generated.gate`.
     """
     config, layout = _open(data_dir, settings)
-    return _generate(load(str(spec)), layout, config, strategy=strategy, seed=seed)
+    return _generate(load(str(spec)), layout, config, strategy=strategy, seed=seed, budget_s=budget_s)
 
 
 def run(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hmac
+import math
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,9 @@ from loopai_runtime import jsonl
 from loopai_runtime.artifacts.store import ArtifactStore
 from loopai_runtime.errors import GateMissed, ProgramError
 from loopai_runtime.flows.measure import Latency, latency_of, open_pool, run_inputs
+from loopai_runtime.flows.survey import Survey, of_examples, of_unlabelled, some
 from loopai_runtime.models import (
+    AbstainThreshold,
     Complexity,
     ProgramArtifact,
     SynthesisStrategy,
@@ -37,6 +40,9 @@ if TYPE_CHECKING:
 
 # Enough inputs for a p99; more would only cost time.
 MEASURED_INPUTS = 2000
+MOST_SUSPECTS = 50
+OFFLOAD_CONFIDENCE = 0.95
+"""With which safe offload is reported where a specification does not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +79,21 @@ class Generated:
     latency: Latency
     synthesis: Synthesis = field(repr=False)
     examples: ExampleSet = field(repr=False)
+    survey: Survey = field(repr=False)
+
+    @property
+    def suspects(self) -> list[dict[str, Any]]:
+        """The examples that look mislabelled, the surest first, with the place they came from."""
+        places = self.examples.examples
+        return [
+            {
+                "where": places[one.row].where,
+                "given": one.given,
+                "answer": one.answer,
+                "confidence": one.confidence,
+            }
+            for one in self.synthesis.suspects
+        ]
 
     def require(self) -> None:
         """Raises GateMissed if the version is a draft."""
@@ -104,6 +125,10 @@ class Generated:
             "examples": artifact.judged["examples"],
             "labels": artifact.judged["labels"],
             "candidates": artifact.candidates,
+            "safe_offload": self.synthesis.offload.as_dict(),
+            "abstain": artifact.abstain.model_dump() if artifact.abstain else None,
+            "suspects": self.suspects[:MOST_SUSPECTS],
+            "suggestions": [one.as_dict() for one in self.survey.suggestions],
             "warnings": [str(warning) for warning in self.examples.warnings],
         }
 
@@ -115,11 +140,13 @@ def generate(
     *,
     strategy: str | None = None,
     seed: int | None = None,
+    budget_s: float = math.inf,
     lock_timeout_s: float = 0.0,
     progress: Callable[[str, float | None], None] | None = None,
 ) -> Generated:
     """Write, check and store a new version of the task in `loaded`.
 
+    After `budget_s` seconds of judging, and on KeyboardInterrupt, the best candidate so far is taken.
     `progress(what, share)` hears what is going on, `share` in [0, 1] or None. Raises SpecError for examples
     that do not fit, Busy if the task is locked, PolicyRefused or ProgramError if the program that was written
     does not run, StorageError. A version that misses its targets is stored all the same, as a draft.
@@ -135,15 +162,19 @@ def generate(
             problem_of(spec, examples),
             strategy=strategy or spec.generate.strategy,
             seed=seed,
+            budget_s=budget_s,
             progress=lambda step: tell(step.what, step.share),
         )
         tell("measuring in the sandbox", None)
-        latency = measure(synthesis, spec, examples, config)
+        unlabelled = some(example_files.load_unlabelled(loaded), seed)
+        latency, survey = measure(synthesis, spec, examples, unlabelled, config)
         gate = Gate(spec.accuracy_target, synthesis.accuracy, spec.latency_target_ms, latency.p99)
-        artifact = describe(spec, examples, synthesis, latency, layout, config, time.monotonic() - started)
+        artifact = describe(spec, examples, synthesis, latency, survey, layout, config, time.monotonic() - started)
         tell("storing", None)
         example_files.save(layout, loaded, examples)
-        return _store(artifact, gate, latency, synthesis, examples, layout)
+        if survey.suggestions:
+            survey.save(layout.suggestions(spec.task_id))
+        return _store(artifact, gate, latency, synthesis, examples, survey, layout)
 
 
 def problem_of(spec: TaskSpecification, examples: ExampleSet) -> Problem:
@@ -156,12 +187,20 @@ def problem_of(spec: TaskSpecification, examples: ExampleSet) -> Problem:
         outputs=[example.output for example in examples.examples],
         groups=examples.groups,
         accuracy_target=spec.accuracy_target,
+        offload_target=spec.abstain.target_accuracy if spec.abstain else min(spec.accuracy_target, 0.999),
+        offload_confidence=spec.abstain.confidence if spec.abstain else OFFLOAD_CONFIDENCE,
     )
 
 
-def measure(synthesis: Synthesis, spec: TaskSpecification, examples: ExampleSet, config: Config) -> Latency:
-    """Run the program where it will live. Raises PolicyRefused or ProgramError if it does not run there."""
-    inputs = [example.input for example in examples.examples[:MEASURED_INPUTS]]
+def measure(
+    synthesis: Synthesis, spec: TaskSpecification, examples: ExampleSet, unlabelled: list[Any], config: Config
+) -> tuple[Latency, Survey]:
+    """Run the program where it will live, on examples and on inputs that nobody has answered.
+
+    Raises PolicyRefused or ProgramError if it does not run there.
+    """
+    inputs = [example.input for example in examples.examples]
+    measured = inputs[:MEASURED_INPUTS]
     program = Program(
         key=spec.task_id,
         source=synthesis.code,
@@ -169,7 +208,8 @@ def measure(synthesis: Synthesis, spec: TaskSpecification, examples: ExampleSet,
         memory_mb=config.execution.memory_mb,
     )
     with open_pool(config, workers=1) as pool:
-        outcomes = run_inputs(pool, program, inputs)
+        outcomes = run_inputs(pool, program, [*measured, *unlabelled])
+    outcomes, others = outcomes[: len(measured)], outcomes[len(measured) :]
     failed = next((outcome for outcome in outcomes if outcome.status == "error"), None)
     if failed is not None and failed.error is not None:
         raise ProgramError(
@@ -177,7 +217,10 @@ def measure(synthesis: Synthesis, spec: TaskSpecification, examples: ExampleSet,
             type=failed.error.type,
             line=failed.error.line,
         )
-    return latency_of(outcomes)
+    are_labels = bool(examples.label_counts)
+    if others:
+        return latency_of(outcomes), of_unlabelled(unlabelled, others, inputs, are_labels)
+    return latency_of(outcomes), of_examples(synthesis.predictions, are_labels)
 
 
 def describe(
@@ -185,6 +228,7 @@ def describe(
     examples: ExampleSet,
     synthesis: Synthesis,
     latency: Latency,
+    survey: Survey,
     layout: Layout,
     config: Config,
     seconds: float,
@@ -219,9 +263,24 @@ def describe(
             "examples": len(examples.examples),
             "labels": examples.label_counts,
             "rows": row_hashes(examples.examples, layout.secret("rows")),
+            "safe_offload": synthesis.offload.as_dict(),
+            "reference": survey.reference.as_dict(),
         },
+        abstain=_threshold(spec, synthesis),
         candidates=[candidate.as_dict() for candidate in synthesis.candidates],
         created_at=utc_now(),
+    )
+
+
+def _threshold(spec: TaskSpecification, synthesis: Synthesis) -> AbstainThreshold | None:
+    """Below which score the runtime abstains; none where the specification does not ask for that."""
+    if spec.abstain is None:
+        return None
+    return AbstainThreshold(
+        threshold=synthesis.offload.threshold,
+        target_accuracy=spec.abstain.target_accuracy,
+        confidence=spec.abstain.confidence,
+        on_abstain=spec.abstain.on_abstain,
     )
 
 
@@ -240,6 +299,7 @@ def _store(
     latency: Latency,
     synthesis: Synthesis,
     examples: ExampleSet,
+    survey: Survey,
     layout: Layout,
 ) -> Generated:
     store = ArtifactStore(layout)
@@ -250,4 +310,4 @@ def _store(
         status = VersionStatus.ACTIVE  # in the write that lists it, so that no kill leaves it listed and idle
     stored = store.add(artifact, synthesis.code, status)
     active = stored.version if activated else active
-    return Generated(stored, status, activated, active, gate, latency, synthesis, examples)
+    return Generated(stored, status, activated, active, gate, latency, synthesis, examples, survey)

@@ -84,14 +84,19 @@ class Traffic:
             raise NotFound(f"no task {task_id!r} is served here" + (f": {why}" if why else ""))
         return lane
 
+    @property
+    def is_full(self) -> bool:
+        """Whether a request would be refused now, whatever it is."""
+        return self.in_flight >= MAX_IN_FLIGHT or self._pool.is_full
+
     def submit(self, task_id: str, request: Request, answered: Answered) -> None:
         """Start an execution; `answered` is called once, from the loop, when its record is kept.
 
         Raises NotFound, InputError where the schema refuses the input, Busy when too many wait.
         """
         service = self.lane(task_id).service
-        if self.in_flight >= MAX_IN_FLIGHT:
-            raise Busy(f"{self.in_flight} requests are under way", hint="send less at once")
+        if self.is_full:
+            raise Busy("too many requests are under way", hint="send less at once")
         service.check(request.input)
 
         def ran(outcome: Outcome) -> None:

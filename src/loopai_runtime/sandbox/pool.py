@@ -66,6 +66,11 @@ class _Face:
         """How many calls wait for an executor."""
         return len(self._scheduler.queue)
 
+    @property
+    def is_full(self) -> bool:
+        """Whether a call would be refused now."""
+        return self._scheduler.is_full
+
     def unload(self, key: str) -> None:
         """Forget a program; calls that are under way still get their answers."""
         if job := self._jobs.pop(key, None):

@@ -39,6 +39,7 @@ _PIPELINE_MS = 2.0
 _PACKED_MS = 0.2  # work up to which one busy executor gets more rather than that another is woken
 _PIPELINE_CALLS = 16
 _ALWAYS_QUEUED = 4  # calls a worker that may wait however slow the programs are
+_STEP = 1.02  # by which a median is followed: a stall of the machine moves it little, slow programs do soon
 _MAX_QUEUED_BYTES = 256 * 1024 * 1024
 _MAX_FAILED_STARTS = 3
 _TRIES_WITHOUT_KNOWING = 4
@@ -123,7 +124,7 @@ class Scheduler:
         """Queue a call; `done` gets its outcome. Raises Busy when the queue is full, ConfigError when broken."""
         if self.broken is not None:
             raise self.broken
-        if self._is_full() and not self._stopped:
+        if self.is_full and not self._stopped:
             raise Busy(
                 f"the sandbox is overloaded: {len(self.queue)} calls are waiting",
                 hint="send less at once, or raise execution.worker_count",
@@ -131,7 +132,9 @@ class Scheduler:
         self._queue(Call(next(self._numbers), job, entry, payload, done))
         self._dispatch()
 
-    def _is_full(self) -> bool:
+    @property
+    def is_full(self) -> bool:
+        """Whether a call would be refused now."""
         waiting, settings = len(self.queue), self.settings
         if waiting >= settings.queue_limit or self._queued_bytes > _MAX_QUEUED_BYTES:
             return True
@@ -172,7 +175,7 @@ class Scheduler:
             self._queued_bytes -= len(call.payload)
             if call.ahead:
                 took_ms = (self.loop.time() - call.since) * 1000 / call.ahead
-                self._turn_ms += (took_ms - self._turn_ms) / 20
+                self._turn_ms *= _STEP if took_ms > self._turn_ms else 1 / _STEP
             if call.job.handle not in executor.known:
                 executor.load(call.job, LOAD_TIMEOUT_S)
             executor.call(call)
@@ -188,8 +191,9 @@ class Scheduler:
             if executor.turns:
                 active += 1
                 work_ms = executor.backlog_ms + cost_ms
-                if work_ms > _PIPELINE_MS or len(executor.turns) >= _PIPELINE_CALLS:
-                    continue
+                calls = len(executor.turns)
+                if calls > 1 and (work_ms > _PIPELINE_MS or calls >= _PIPELINE_CALLS):
+                    continue  # one more than it is on, always: it is not to wait for us between two
                 if work_ms <= _PACKED_MS and job.handle in executor.known:
                     return executor
             if best is None or _order(executor, job) < _order(best, job):

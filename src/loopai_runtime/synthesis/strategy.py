@@ -11,9 +11,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
 from loopai_runtime import jsonl
+
+if TYPE_CHECKING:
+    from loopai_runtime.synthesis.abstain import Offload
 
 JSON: TypeAlias = Any
 Rows: TypeAlias = Sequence[int]
@@ -50,6 +53,9 @@ class Problem:
     outputs: Sequence[JSON] = field(repr=False)
     groups: Sequence[int] = field(repr=False)
     accuracy_target: float = 0.9
+    offload_target: float = 0.9
+    """The accuracy that what is answered must have, with `offload_confidence`."""
+    offload_confidence: float = 0.95
     description: str = ""
     memo: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
 
@@ -150,6 +156,16 @@ class Candidate:
         return asdict(self)
 
 
+class Suspect(NamedTuple):
+    """An example that may be labelled wrongly: its row, its output, what a program that had not seen it
+    answered."""
+
+    row: int
+    given: JSON
+    answer: JSON
+    confidence: float
+
+
 @dataclass(frozen=True, slots=True)
 class Synthesis:
     """The program that was chosen, and all that was learned in choosing it.
@@ -169,7 +185,8 @@ class Synthesis:
     candidates: list[Candidate]
     complexity: dict[str, int]
     judged: dict[str, Any]
-    label_counts: dict[str, int]
     predictions: list[tuple[JSON, float]] = field(repr=False)
+    offload: Offload
+    suspects: list[Suspect] = field(repr=False)
     more_examples: int | None
     advice: str

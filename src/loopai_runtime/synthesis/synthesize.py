@@ -1,35 +1,34 @@
 """From examples to a program: candidates are judged on rows they have not seen, and the best small one is written.
 
-The choice is by the one-standard-error rule towards the smaller program (Breiman et al. 1984). The accuracy that
-is reported is corrected for having picked a winner by the bootstrap of Tsamardinos et al. (2018): in each sample
-the candidate that is best in it is judged on the rows that it left out. The bound counts near-duplicate groups,
-not rows, and widens for what the folds share: with a quarter as many rows judged as learned from, the variance
-is a quarter larger than that of independent draws (Nadeau and Bengio 2003).
+The bound on its accuracy counts near-duplicate groups, not rows, and widens for what the folds share: with a
+quarter as many rows judged as learned from, the variance is a quarter larger than that of independent draws
+(Nadeau and Bengio 2003).
 """
 
 from __future__ import annotations
 
 import ast
 import math
-import random
-from collections import Counter
+import time
+from functools import partial
 from typing import TYPE_CHECKING
 
-from loopai_runtime import jsonl
 from loopai_runtime.errors import Fault, SpecError
 from loopai_runtime.intervals import lower_bound
-from loopai_runtime.synthesis.calibrate import calibrate
+from loopai_runtime.synthesis.abstain import offload
+from loopai_runtime.synthesis.calibrate import calibrate, probability
 from loopai_runtime.synthesis.folds import folds
 from loopai_runtime.synthesis.judge import Trial, is_right, judge, splits, unseen
 from loopai_runtime.synthesis.learners import bayes, linear
-from loopai_runtime.synthesis.strategy import Calibration, Candidate, Problem, Progress, Strategy, Synthesis
+from loopai_runtime.synthesis.select import choose, corrected, table
+from loopai_runtime.synthesis.strategy import Problem, Progress, Strategy, Suspect, Synthesis
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 CONFIDENCE = 0.9
-_BOOTSTRAPS = 200
-_DRAWS = 400_000  # rows drawn in all the bootstrap samples together: large sets need few
+_SURELY_WRONG = 0.8
+"""How sure an unseen answer must be for the example that contradicts it to be suspected."""
 
 
 def strategies() -> list[Strategy]:
@@ -38,99 +37,134 @@ def strategies() -> list[Strategy]:
 
 
 def synthesize(
-    problem: Problem, *, strategy: str, seed: int, progress: Callable[[Progress], None] | None = None
-) -> Synthesis:
-    """Write the best program that the examples support. Raises SpecError where no strategy takes the problem."""
-    tell = progress or (lambda _step: None)
-    wanted = [s for s in strategies() if strategy in ("auto", s.kind)]
-    refusals = {s.names[0]: (s.kind, reason) for s in wanted if (reason := s.refuses(problem))}
-    usable = [s for s in wanted if s.names[0] not in refusals]
-    if not usable:
-        reasons = sorted({why for _, why in refusals.values()}) or [f"the strategy {strategy!r} is not installed"]
-        raise SpecError([Fault(f"no program can be written: {'; '.join(reasons)}", path="$.examples")])
-    parts = splits(problem, seed)
-    steps = len(usable) * sum(map(len, parts)) + 1
-    learned: dict[str, Strategy] = {}
-    trials: list[Trial] = []
-    finished = 0
-    for one in usable:
-
-        def done(what: str = one.names[0]) -> None:
-            nonlocal finished
-            finished += 1
-            tell(Progress(f"judging {what}", finished / steps))
-
-        for trial in judge(problem, one, parts, seed, done):
-            trials.append(trial)
-            learned[trial.name] = one
-    errors = [trial.standard_error(problem) for trial in trials]
-    chosen = _choose(trials, errors)
-    tell(Progress("writing the program", (steps - 1) / steps))
-    return _result(problem, trials, errors, chosen, learned[trials[chosen].name], refusals, parts, seed)
-
-
-def _choose(trials: Sequence[Trial], errors: Sequence[float]) -> int:
-    """The smallest candidate within one standard error of the best."""
-    best = max(range(len(trials)), key=lambda i: (trials[i].accuracy, -trials[i].bytes))
-    enough = trials[best].accuracy - errors[best]
-    return min((i for i in range(len(trials)) if trials[i].accuracy >= enough), key=lambda i: (trials[i].bytes, i))
-
-
-def _corrected(trials: Sequence[Trial], seed: int) -> float:
-    """The accuracy of picking the best: judged where it was not picked."""
-    draw = random.Random(seed)  # noqa: S311  a seed, not a secret
-    n = len(trials[0].right)
-    samples = min(_BOOTSTRAPS, _DRAWS // n)
-    if len(trials) == 1 or samples == 0:
-        return trials[0].accuracy
-    total = 0.0
-    for _ in range(samples):
-        drawn = Counter(draw.choices(range(n), k=n))
-        best = max(trials, key=lambda trial: sum([trial.right[row] * times for row, times in drawn.items()]))
-        out = [best.right[row] for row in range(n) if row not in drawn]
-        total += sum(out) / len(out) if out else best.accuracy
-    return total / samples
-
-
-def _result(
     problem: Problem,
-    trials: list[Trial],
-    errors: list[float],
-    chosen: int,
-    strategy: Strategy,
-    refusals: dict[str, tuple[str, str]],
-    repeats: list[list[list[int]]],
+    *,
+    strategy: str,
     seed: int,
+    budget_s: float = math.inf,
+    progress: Callable[[Progress], None] | None = None,
 ) -> Synthesis:
-    trial = trials[chosen]
-    accuracy = min(trial.accuracy, _corrected(trials, seed))
-    hits = [is_right(problem, row, answer) for row, answer in enumerate(trial.answers)]
-    calibration = calibrate([answer.evidence for answer in trial.answers], hits)
-    code = trial.fitted.emit(problem, calibration)
-    groups = len(set(problem.groups))
-    draws = groups * (1 - 1 / len(repeats[0]))
-    short = accuracy < problem.accuracy_target
-    more = _more(problem, strategy, strategy.names.index(trial.name), accuracy, seed) if short else None
-    return Synthesis(
-        code=code,
-        strategy=trial.kind,
-        learner=trial.name,
-        accuracy=accuracy,
-        standard_error=errors[chosen],
-        confidence_score=round(lower_bound(accuracy * draws, draws, CONFIDENCE), 4),
-        confidence_kind="accuracy_bound",
-        candidates=_table(trials, errors, chosen, refusals),
-        complexity=_complexity(code, trial.fitted.features),
-        judged={"folds": len(repeats[0]), "repeats": len(repeats), "seed": seed, "groups": groups},
-        label_counts=dict(Counter(map(jsonl.dumps, problem.outputs))),
-        predictions=[(a.output, _probability(calibration, a.evidence)) for a in trial.answers],
-        more_examples=more,
-        advice=_advice(accuracy, problem.accuracy_target, more),
-    )
+    """Write the best program that the examples support. Raises SpecError where no strategy takes the problem.
+
+    After `budget_s` seconds, and on KeyboardInterrupt, it is the best of what has been judged so far; at least one
+    candidate always is.
+    """
+    wanted = [s for s in strategies() if strategy in ("auto", s.kind)]
+    skipped = {s.names[0]: (s.kind, reason) for s in wanted if (reason := s.refuses(problem))}
+    usable = [s for s in wanted if s.names[0] not in skipped]
+    if not usable:
+        reasons = sorted({why for _, why in skipped.values()}) or [f"the strategy {strategy!r} is not installed"]
+        raise SpecError([Fault(f"no program can be written: {'; '.join(reasons)}", path="$.examples")])
+    contest = _Contest(problem, usable, seed, budget_s, progress or (lambda _step: None))
+    contest.run()
+    return contest.result(skipped)
 
 
-def _probability(calibration: Calibration, lead: float) -> float:
-    return 1 / (1 + math.exp(-max(-30.0, min(30.0, calibration.slope * lead + calibration.offset))))
+class _OutOfTime(Exception):
+    """The budget is spent."""
+
+
+class _Contest:
+    """The strategies that take a problem, judged one after the other while there is time."""
+
+    def __init__(
+        self,
+        problem: Problem,
+        usable: Sequence[Strategy],
+        seed: int,
+        budget_s: float,
+        tell: Callable[[Progress], None],
+    ) -> None:
+        self._problem = problem
+        self._usable = usable
+        self._seed = seed
+        self._tell = tell
+        self._deadline = time.monotonic() + budget_s
+        self._budget_s = budget_s
+        self._parts = splits(problem, seed)
+        self._steps = len(usable) * sum(map(len, self._parts)) + 1
+        self._finished = 0
+        self._trials: list[Trial] = []
+        self._makers: list[Strategy] = []
+        self._stopped: str | None = None
+
+    def run(self) -> None:
+        """Raises KeyboardInterrupt where nothing has been judged yet."""
+        for strategy in self._usable:
+            try:
+                self._check_time()
+                found = judge(self._problem, strategy, self._parts, self._seed, partial(self._step, strategy))
+            except _OutOfTime:
+                self._stopped = f"the budget of {self._budget_s:g} s was spent"
+                return
+            except KeyboardInterrupt:
+                if not self._trials:
+                    raise
+                self._stopped = "interrupted"
+                return
+            self._trials += found
+            self._makers += [strategy] * len(found)
+
+    def _step(self, strategy: Strategy) -> None:
+        self._finished += 1
+        self._tell(Progress(f"judging {strategy.names[0]}", self._finished / self._steps))
+        self._check_time()
+
+    def _check_time(self) -> None:
+        if self._trials and time.monotonic() > self._deadline:
+            raise _OutOfTime
+
+    def result(self, skipped: dict[str, tuple[str, str]]) -> Synthesis:
+        """The best candidate, written, with what is known of it."""
+        problem, trials = self._problem, self._trials
+        errors = [trial.standard_error(problem) for trial in trials]
+        chosen = choose(problem, trials)
+        trial, maker = trials[chosen], self._makers[chosen]
+        self._tell(Progress("writing the program", (self._steps - 1) / self._steps))
+        accuracy = min(trial.accuracy, corrected(trials, self._seed))
+        hits = [is_right(problem, row, answer) for row, answer in enumerate(trial.answers)]
+        calibration = calibrate(trial.answers, hits)
+        sure = [probability(calibration, answer) for answer in trial.answers]
+        code = trial.fitted.emit(problem, calibration)
+        groups = len(set(problem.groups))
+        draws = groups * (1 - 1 / len(self._parts[0]))
+        more = None
+        if accuracy < problem.accuracy_target and self._stopped is None:
+            more = _more(problem, maker, maker.names.index(trial.name), accuracy, self._seed)
+        left_out = {s.names[0]: (s.kind, self._stopped or "") for s in self._usable if s not in self._makers}
+        return Synthesis(
+            code=code,
+            strategy=trial.kind,
+            learner=trial.name,
+            accuracy=accuracy,
+            standard_error=errors[chosen],
+            confidence_score=round(lower_bound(accuracy * draws, draws, CONFIDENCE), 4),
+            confidence_kind="accuracy_bound",
+            candidates=table(trials, errors, chosen, {**left_out, **skipped}),
+            complexity=_complexity(code, trial.fitted.features),
+            judged={
+                "folds": len(self._parts[0]),
+                "repeats": len(self._parts),
+                "seed": self._seed,
+                "groups": groups,
+                **({"stopped": self._stopped} if self._stopped else {}),
+            },
+            predictions=[(answer.output, one) for answer, one in zip(trial.answers, sure, strict=True)],
+            offload=offload(sure, hits, problem.groups, problem.offload_target, problem.offload_confidence),
+            suspects=_suspects(problem, trial, sure, hits),
+            more_examples=more,
+            advice=_advice(accuracy, problem.accuracy_target, more),
+        )
+
+
+def _suspects(problem: Problem, trial: Trial, sure: Sequence[float], hits: Sequence[bool]) -> list[Suspect]:
+    """The examples whose output a program that had not seen them contradicts most surely, the surest first."""
+    found = [
+        Suspect(row, problem.outputs[row], answer.output, round(sure[row], 4))
+        for row, answer in enumerate(trial.answers)
+        if not hits[row] and sure[row] >= _SURELY_WRONG
+    ]
+    return sorted(found, key=lambda suspect: (-suspect.confidence, suspect.row))
 
 
 def _complexity(code: str, features: int) -> dict[str, int]:
@@ -141,38 +175,6 @@ def _complexity(code: str, features: int) -> dict[str, int]:
         "features": features,
         "bytes": len(code.encode("utf-8")),
     }
-
-
-def _table(
-    trials: list[Trial], errors: list[float], chosen: int, refusals: dict[str, tuple[str, str]]
-) -> list[Candidate]:
-    won = trials[chosen]
-    rows = [
-        Candidate(
-            trial.name,
-            trial.kind,
-            at == chosen,
-            _verdict(trial, won),
-            round(trial.accuracy, 6),
-            round(error, 6),
-            trial.bytes,
-            round(trial.microseconds, 1),
-            round(trial.seconds, 3),
-        )
-        for at, (trial, error) in enumerate(zip(trials, errors, strict=True))
-    ]
-    return rows + [Candidate(name, kind, False, f"skipped: {why}") for name, (kind, why) in refusals.items()]
-
-
-def _verdict(trial: Trial, won: Trial) -> str:
-    if trial is won:
-        return "won"
-    gap = (trial.accuracy - won.accuracy) * 100
-    if round(gap, 1) == 0:
-        return "as good, but larger" if trial.bytes > won.bytes else "as good"
-    if gap > 0:
-        return f"{gap:.1f} points better, within one standard error, but larger"
-    return f"lost by {-gap:.1f} points"
 
 
 def _more(problem: Problem, strategy: Strategy, at: int, accuracy: float, seed: int) -> int | None:

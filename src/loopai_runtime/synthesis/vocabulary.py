@@ -39,6 +39,11 @@ def found(value: Any, letters: bool) -> list[str]:
     return list(dict.fromkeys(names))
 
 
+def words(value: Any) -> list[str]:
+    """The words of all texts in an input, lower-case, as often as they occur."""
+    return [token.lower() for _, item in leaves(value) if isinstance(item, str) for token in tokens(item)]
+
+
 EMITTED = (tokens, word_features, letter_features, leaves, facts, found)
 """The functions whose source goes into programs, in order."""
 

@@ -1,0 +1,127 @@
+"""What a program makes of inputs that nobody has answered: what drift is measured from, and which to label
+next."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from loopai_runtime import jsonl
+from loopai_runtime.layout import replace_file
+from loopai_runtime.synthesis.near import near_groups
+from loopai_runtime.synthesis.vocabulary import words
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from loopai_runtime.sandbox import Outcome
+
+MOST_INPUTS = 5000
+SUGGESTIONS = 20
+_BINS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """How a version's answers are spread where nothing has drifted: `source` is `unlabelled`, or `examples` for
+    answers given out of fold. `labels` are shares; `confidence` are the shares of ten equal bins of `score`;
+    `unknown_words` is the share of words that no example has."""
+
+    source: str
+    inputs: int
+    labels: dict[str, float]
+    confidence: list[float]
+    unknown_words: float | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Suggestion:
+    """An input that would teach much if somebody labelled it, with what the program answers now."""
+
+    input: Any
+    output: Any
+    confidence: float
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """The reference, and the inputs to label next, the most useful first."""
+
+    reference: Reference
+    suggestions: list[Suggestion] = field(default_factory=list, repr=False)
+
+    def save(self, path: Path) -> None:
+        """A line for each suggestion. Raises StorageError."""
+        lines = [jsonl.compact(suggestion.as_dict()) + b"\n" for suggestion in self.suggestions]
+        replace_file(path, b"".join(lines))
+
+
+def some(inputs: Iterable[Any], seed: int) -> list[Any]:
+    """At most 5,000 of the inputs, each as likely as any other, read once (reservoir sampling, Vitter 1985)."""
+    draw = random.Random(seed)  # noqa: S311  a seed, not a secret
+    kept: list[Any] = []
+    for count, value in enumerate(inputs, 1):
+        if len(kept) < MOST_INPUTS:
+            kept.append(value)
+        elif (at := draw.randrange(count)) < MOST_INPUTS:
+            kept[at] = value
+    return kept
+
+
+def of_examples(predictions: Sequence[tuple[Any, float]], are_labels: bool) -> Survey:
+    """From answers given out of fold."""
+    return Survey(_reference("examples", list(predictions), are_labels, None))
+
+
+def of_unlabelled(
+    inputs: Sequence[Any], outcomes: Sequence[Outcome], known: Iterable[Any], are_labels: bool
+) -> Survey:
+    """From inputs and what the program answered to them; `known` are the inputs of the examples."""
+    answered = [(value, one) for value, one in zip(inputs, outcomes, strict=True) if one.status == "success"]
+    answers = [(one.output, 1.0 if one.confidence is None else one.confidence) for _, one in answered]
+    vocabulary = {word for value in known for word in words(value)}
+    met = [word for value in inputs for word in words(value)]
+    unknown = sum(word not in vocabulary for word in met) / len(met) if met else 0.0
+    reference = _reference("unlabelled", answers, are_labels, round(unknown, 4))
+    return Survey(reference, _teaching([value for value, _ in answered], answers))
+
+
+def _reference(
+    source: str, answers: Sequence[tuple[Any, float]], are_labels: bool, unknown: float | None
+) -> Reference:
+    n = max(1, len(answers))
+    labels = Counter(jsonl.dumps(output) for output, _ in answers) if are_labels else Counter[str]()
+    bins = Counter(min(_BINS - 1, int(sure * _BINS)) for _, sure in answers)
+    return Reference(
+        source,
+        len(answers),
+        {label: round(count / n, 4) for label, count in sorted(labels.items())},
+        [round(bins[at] / n, 4) for at in range(_BINS)],
+        unknown,
+    )
+
+
+def _teaching(inputs: Sequence[Any], answers: Sequence[tuple[Any, float]]) -> list[Suggestion]:
+    """The least sure answers (uncertainty sampling, Lewis and Gale 1994), near-duplicates once, and the answers in
+    turn, so that one confusion does not take all the places."""
+    groups = near_groups(inputs, [jsonl.canonical(value) for value in inputs])
+    seen: set[int] = set()
+    given: Counter[str] = Counter()
+    ranked: list[tuple[int, float, int]] = []
+    for at in sorted(range(len(inputs)), key=lambda at: answers[at][1]):
+        if groups[at] not in seen:
+            seen.add(groups[at])
+            answer = jsonl.dumps(answers[at][0])
+            ranked.append((given[answer], answers[at][1], at))
+            given[answer] += 1
+    chosen = sorted(sorted(ranked)[:SUGGESTIONS], key=lambda item: item[1])
+    return [Suggestion(inputs[at], answers[at][0], round(sure, 4)) for _, sure, at in chosen]

@@ -1,0 +1,119 @@
+"""Which candidate wins, how good it is once that it won is allowed for, and how the losers are told of.
+
+The choice is by the one-standard-error rule towards the smaller program (Breiman et al. 1984), on the paired
+differences between candidates, which judge the same rows: what one loses to the best must be within one standard
+error of that difference. Sizes count by factors of two from 16 KB, as nobody gains by less.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from loopai_runtime.synthesis.strategy import Candidate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from loopai_runtime.synthesis.judge import Trial
+    from loopai_runtime.synthesis.strategy import Problem
+
+_SMALL = 16 * 1024
+_SKEWED = 0.8  # share of the rows that one label has, from which all labels count alike
+_BOOTSTRAPS = 200
+_DRAWS = 400_000  # rows drawn in all the bootstrap samples together: large sets need few
+
+
+def row_weights(problem: Problem) -> list[float]:
+    """How much a row counts in comparing candidates, 1 on average: where one label has over 80 % of the rows, each
+    label counts the same (balanced accuracy), so that a program that never says the rare one does not win."""
+    counts = Counter(problem.codes)
+    if max(counts.values()) < _SKEWED * len(problem):
+        return [1.0] * len(problem)
+    return [len(problem) / (len(counts) * counts[code]) for code in problem.codes]
+
+
+def choose(problem: Problem, trials: Sequence[Trial]) -> int:
+    """The smallest candidate that is as good as the best, as far as the rows can tell."""
+    weights = row_weights(problem)
+    merits = [sum(map(_times, weights, trial.right)) / len(weights) for trial in trials]
+    best = max(range(len(trials)), key=lambda at: (merits[at], -trials[at].bytes))
+    good = [at for at in range(len(trials)) if at == best or _as_good(problem, weights, trials[at], trials[best])]
+    return min(good, key=lambda at: (_size_class(trials[at].bytes), -round(merits[at], 9), trials[at].bytes, at))
+
+
+def _times(weight: float, right: float) -> float:
+    return weight * right
+
+
+def _as_good(problem: Problem, weights: Sequence[float], trial: Trial, best: Trial) -> bool:
+    """Whether what a candidate loses to the best is within one standard error of the paired difference."""
+    losses: dict[int, float] = {}
+    for row, group in enumerate(problem.groups):
+        losses[group] = losses.get(group, 0.0) + weights[row] * (best.right[row] - trial.right[row])
+    loss = sum(losses.values())
+    spread = sum(value * value for value in losses.values()) - loss * loss / len(losses)
+    return loss <= math.sqrt(max(0.0, spread))
+
+
+def _size_class(size: int) -> int:
+    return max(0, math.ceil(math.log2(size / _SMALL)))
+
+
+def corrected(trials: Sequence[Trial], seed: int) -> float:
+    """The accuracy of picking the best: judged where it was not picked (Tsamardinos et al. 2018).
+
+    In each bootstrap sample the candidate that is best in it is judged on the rows that it left out.
+    """
+    draw = random.Random(seed)  # noqa: S311  a seed, not a secret
+    n = len(trials[0].right)
+    samples = min(_BOOTSTRAPS, _DRAWS // n)
+    if len(trials) == 1 or samples == 0:
+        return max(trial.accuracy for trial in trials)
+    total = 0.0
+    for _ in range(samples):
+        drawn = Counter(draw.choices(range(n), k=n))
+        best = max(trials, key=lambda trial: sum([trial.right[row] * times for row, times in drawn.items()]))
+        out = [best.right[row] for row in range(n) if row not in drawn]
+        total += sum(out) / len(out) if out else best.accuracy
+    return total / samples
+
+
+def table(
+    trials: Sequence[Trial], errors: Sequence[float], chosen: int, skipped: Mapping[str, tuple[str, str]]
+) -> list[Candidate]:
+    """How every candidate did; `skipped` gives kind and reason of those that were not judged."""
+    return [*_judged(trials, errors, trials[chosen]), *_not_judged(skipped)]
+
+
+def _judged(trials: Sequence[Trial], errors: Sequence[float], won: Trial) -> Iterable[Candidate]:
+    for trial, error in zip(trials, errors, strict=True):
+        yield Candidate(
+            trial.name,
+            trial.kind,
+            trial is won,
+            _verdict(trial, won),
+            round(trial.accuracy, 6),
+            round(error, 6),
+            trial.bytes,
+            round(trial.microseconds, 1),
+            round(trial.seconds, 3),
+        )
+
+
+def _not_judged(skipped: Mapping[str, tuple[str, str]]) -> Iterable[Candidate]:
+    for name, (kind, why) in skipped.items():
+        yield Candidate(name, kind, False, f"skipped: {why}")
+
+
+def _verdict(trial: Trial, won: Trial) -> str:
+    if trial is won:
+        return "won"
+    gap = (trial.accuracy - won.accuracy) * 100
+    if round(gap, 1) == 0:
+        return "as good, but larger" if trial.bytes > won.bytes else "as good"
+    if gap > 0:
+        return f"{gap:.1f} points better, within one standard error, but larger"
+    return f"lost by {-gap:.1f} points"
