@@ -65,9 +65,12 @@ class LiveLog:
 
     def append(self, task_id: str, day: str, line: bytes, kept: Kept) -> None:
         """Keep a record; `kept` is called once, from the loop, with None or with what stood against it."""
-        lines, callers = self._waiting.setdefault((task_id, day), ([], []))
-        lines.append(line)
-        callers.append(kept)
+        place = (task_id, day)
+        waiting = self._waiting.get(place)
+        if waiting is None:
+            waiting = self._waiting[place] = ([], [])
+        waiting[0].append(line)
+        waiting[1].append(kept)
         if not self._flushing:
             self._flushing = True
             self._loop.call_soon(self._flush)
@@ -118,15 +121,13 @@ class LiveLog:
                 kept(error)
 
     def _write(self, place: Place, lines: list[bytes]) -> StorageError | None:
-        path = self._layout.executions(*place)
         lines.append(b"")
         block = b"\n".join(lines)
         try:
-            with storage_errors(path):
-                jsonl.append_more(self._descriptor(place), block)
+            jsonl.append_more(self._descriptor(place), block)
         except (StorageError, OSError) as error:
             self._forget(place)
-            known = error if isinstance(error, StorageError) else StorageError(str(error), where=str(path))
+            known = error if isinstance(error, StorageError) else self._storage_error(place, error)
             if self.trouble is None:
                 log.error("executions are not kept: %s", known)
             self.trouble = known
@@ -137,6 +138,16 @@ class LiveLog:
         self.bytes += len(block)
         self._unsynced.add(place)
         return None
+
+    def _storage_error(self, place: Place, error: OSError) -> StorageError:
+        path = self._layout.executions(*place)
+        try:
+            with storage_errors(path):
+                raise error
+        except StorageError as known:
+            return known
+        except OSError as unknown:
+            return StorageError(str(unknown), where=str(path))
 
     def _descriptor(self, place: Place) -> int:
         """The open file of a day, mended when it is opened. Raises OSError, StorageError."""

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 QUEUE_LIMIT = 2000
-MAX_WAIT_MS = 30.0
+MAX_WAIT_MS = 25.0
 """Requests that would wait longer for an executor are refused: late answers help nobody, and make others late."""
 _DRAIN_S = 30.0
 
