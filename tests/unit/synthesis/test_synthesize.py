@@ -83,12 +83,50 @@ def test_every_candidate_is_in_the_table_with_its_numbers() -> None:
     assert all(c.accuracy is not None and c.bytes and c.verdict for c in result.candidates)
 
 
-def test_a_smaller_program_wins_within_one_standard_error() -> None:
-    result = synthesize(tickets(300), strategy="auto", seed=0)
-    won = next(c for c in result.candidates if c.won)
-    best = max(c.accuracy or 0.0 for c in result.candidates)
-    error = next(c.standard_error or 0.0 for c in result.candidates if c.accuracy == best)
-    assert won.bytes == min(c.bytes or 0 for c in result.candidates if (c.accuracy or 0.0) >= best - error)
+def test_the_budget_ends_the_contest_with_the_best_so_far() -> None:
+    whole = synthesize(tickets(150), strategy="auto", seed=0)
+    hasty = synthesize(tickets(150), strategy="auto", seed=0, budget_s=0.0)
+    judged = [c.name for c in hasty.candidates if c.accuracy is not None]
+    assert judged == ["naive Bayes"]
+    assert [c.name for c in hasty.candidates if "budget" in c.verdict] == ["keywords", "linear, small"]
+    assert "budget" in hasty.judged["stopped"]
+    assert "stopped" not in whole.judged
+    assert program(hasty.code)["run"]({"text": "refund for a broken parcel"}) == "shop"
+
+
+def test_an_interrupt_ends_the_contest_with_the_best_so_far(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(self: Linear, problem: Problem, rows: Rows, seed: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Linear, "fit", interrupted)
+    result = synthesize(tickets(100), strategy="auto", seed=0)
+    assert result.judged["stopped"] == "interrupted"
+    monkeypatch.setattr(NaiveBayes, "fit", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        synthesize(tickets(100), strategy="auto", seed=0)
+
+
+def test_wrong_labels_are_suspected_first() -> None:
+    problem = tickets(400)
+    flipped = {5, 50, 123, 300}
+    outputs = [
+        {"shop": "tech", "tech": "shop"}[output] if row in flipped else output
+        for row, output in enumerate(problem.outputs)
+    ]
+    result = synthesize(Problem("t", {}, {}, problem.inputs, outputs, problem.groups), strategy="auto", seed=0)
+    assert flipped <= {suspect.row for suspect in result.suspects[:6]}
+    assert all(suspect.given != suspect.answer for suspect in result.suspects)
+
+
+def test_what_can_be_offloaded_is_said_with_a_threshold_that_the_program_uses() -> None:
+    problem = tickets(600, noise=0.2)
+    result = synthesize(problem, strategy="auto", seed=0)
+    assert result.offload.target_accuracy == problem.offload_target
+    score = program(result.code)["score"]
+    if result.offload.threshold:
+        sure = [score(value)[1] >= result.offload.threshold for value in problem.inputs]
+        assert sum(sure) / len(sure) == pytest.approx(result.offload.coverage, abs=0.15)
+    assert synthesize(tickets(600), strategy="auto", seed=0).offload.verdict == "compile it"
 
 
 def test_answers_without_a_pattern_are_not_learned() -> None:

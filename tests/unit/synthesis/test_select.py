@@ -1,0 +1,62 @@
+"""Choosing among candidates: as good and smaller wins, clearly worse does not, rare labels count."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+from loopai_runtime.synthesis.judge import Trial
+from loopai_runtime.synthesis.select import choose, corrected
+from loopai_runtime.synthesis.strategy import Problem
+
+KB = 1024
+
+
+def problem(outputs: Sequence[str]) -> Problem:
+    return Problem("t", {}, {}, list(range(len(outputs))), outputs, range(len(outputs)))
+
+
+def trial(right: Sequence[bool], size: int) -> Trial:
+    return Trial(f"{size}", "ml", None, [float(one) for one in right], [], size, 0.0, 0.0)  # type: ignore[arg-type]
+
+
+def test_a_much_smaller_program_that_errs_no_more_often_wins() -> None:
+    even = problem(["a", "b"] * 100)
+    large = [at % 10 != 0 for at in range(200)]
+    small = [at % 10 != 1 for at in range(200)]
+    small[1] = True  # one better here, one worse there
+    assert choose(even, [trial(large, 200 * KB), trial(small, 30 * KB)]) == 1
+    small[2] = small[3] = small[4] = False
+    assert choose(even, [trial(large, 200 * KB), trial(small, 30 * KB)]) == 1
+
+
+def test_a_smaller_program_that_errs_clearly_more_often_loses() -> None:
+    even = problem(["a", "b"] * 100)
+    large = [at % 10 != 0 for at in range(200)]
+    small = [one and at % 10 != 1 for at, one in enumerate(large)]
+    assert choose(even, [trial(large, 200 * KB), trial(small, 30 * KB)]) == 0
+
+
+def test_a_few_kilobytes_buy_nothing() -> None:
+    even = problem(["a", "b"] * 20)
+    better = [at != 0 for at in range(40)]
+    worse = [at > 1 for at in range(40)]
+    assert choose(even, [trial(worse, 2 * KB), trial(better, 12 * KB)]) == 1
+
+
+def test_a_program_that_never_says_the_rare_label_does_not_win() -> None:
+    rare = problem(["spam"] * 30 + ["ham"] * 970)
+    never = [at >= 30 for at in range(1000)]  # right on all ham
+    finds = [at >= 35 or at < 28 for at in range(1000)]  # finds 28 of 30, at the price of 5 ham
+    blunt = [at >= 90 or at < 28 for at in range(1000)]
+    assert choose(rare, [trial(never, KB), trial(finds, KB)]) == 1
+    assert choose(rare, [trial(never, KB), trial(blunt, KB)]) == 1
+
+
+def test_the_best_of_many_that_only_guess_is_not_believed() -> None:
+    rng = random.Random(3)
+    guesses = [trial([rng.random() < 0.5 for _ in range(100)], KB) for _ in range(20)]
+    best = max(one.accuracy for one in guesses)
+    honest = corrected(guesses, 0)
+    assert best > 0.57
+    assert honest < best - 0.03
