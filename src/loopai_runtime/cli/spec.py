@@ -74,10 +74,7 @@ def _report(checked: Checked) -> None:
     if found is None:
         return
     counts = found.label_counts
-    out(
-        f"{len(found.examples):,} examples"
-        + (f" of {len(counts)} classes" if counts else ", outputs of many kinds")
-    )
+    out(f"{found.given:,} examples" + (f" of {len(counts)} classes" if counts else ", outputs of many kinds"))
     most_first = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     for label, count in most_first[:SHOWN]:
         out(printable(f"  {count:>7,}  {label}"))

@@ -37,7 +37,7 @@ class Checked:
                 {"file": f.file, "line": f.line, "path": f.path, "message": f.message} for f in self.faults
             ],
             "warnings": [str(warning) for warning in found.warnings] if found else [],
-            "examples": len(found.examples) if found else 0,
+            "examples": found.given if found else 0,
             "labels": found.label_counts if found else {},
             "duplicates": found.duplicates if found else 0,
             "near_duplicates": found.near_duplicates if found else 0,

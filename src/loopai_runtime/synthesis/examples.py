@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import random
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 FEW_PER_LABEL = 5
 MAX_LABELS = 300
+_MOST_COUNTED = 10_000  # different outputs; with so many they are no labels
+MOST_EXAMPLES = 100_000
+"""Distinct examples that are kept and learned from; of more, so many at random."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +60,8 @@ class ExampleSet:
     `groups[i]` is the near-duplicate group of row i; contradicting rows share one, and a split keeps a group
     whole. `duplicates` counts the rows that repeated an earlier one and were merged into it, `near_duplicates`
     the inputs that nearly repeat an earlier one. `label_counts` is empty where outputs are not labels but
-    texts of their own, since counts of those would be a list of the rows.
+    texts of their own, since counts of those would be a list of the rows. `given` is how many distinct examples
+    there were, where more were given than are kept.
     """
 
     examples: list[Example] = field(repr=False)
@@ -66,6 +71,7 @@ class ExampleSet:
     contradictions: list[Contradiction]
     label_counts: dict[str, int]
     warnings: list[Fault]
+    given: int
 
 
 def load_examples(loaded: Loaded) -> ExampleSet:
@@ -137,35 +143,50 @@ def describe(examples: Sequence[Example], output_schema: Mapping[str, Any] | Non
 
 
 class _Merged:
-    """Examples as they come in, each pair once; inputs are told apart by the digest of their JSON."""
+    """Examples as they come in, each pair once; inputs are told apart by the digest of their JSON.
+
+    Beyond MOST_EXAMPLES each further one takes the place of another at random, so that all that were given are
+    kept with the same probability (reservoir sampling, Vitter 1985).
+    """
 
     def __init__(self) -> None:
         self.examples: list[Example] = []
         self.keys: list[bytes] = []
+        self.labels: Counter[str] = Counter()
+        self.given = 0
         self.duplicates = 0
-        self._places: dict[bytes, int | list[int]] = {}  # input -> its row, or rows where outputs contradict
+        self._pairs: set[bytes] = set()
+        self._draw = random.Random(0)  # noqa: S311  a seed, not a secret
 
     def add(self, example: Example) -> None:
-        key = hashlib.blake2b(jsonl.canonical(example.input), digest_size=16).digest()
-        known = self._places.get(key)
-        rows = [] if known is None else known if isinstance(known, list) else [known]
-        if any(jsonl.equal(self.examples[row].output, example.output) for row in rows):
+        key = hashlib.blake2b(jsonl.canonical(example.input), digest_size=12).digest()
+        pair = hashlib.blake2b(jsonl.canonical(example.output), key=key, digest_size=12).digest()
+        if pair in self._pairs:
             self.duplicates += 1
             return
-        place = len(self.examples)
-        self._places[key] = [*rows, place] if rows else place
-        self.examples.append(example)
-        self.keys.append(key)
+        self._pairs.add(pair)
+        self.given += 1
+        if len(self.labels) < _MOST_COUNTED:
+            self.labels[label_name(example.output)] += 1
+        if len(self.examples) < MOST_EXAMPLES:
+            self.examples.append(example)
+            self.keys.append(key)
+        elif (at := self._draw.randrange(self.given)) < MOST_EXAMPLES:
+            self.examples[at], self.keys[at] = example, key
 
     def contradictions(self) -> list[Contradiction]:
+        first: dict[bytes, int] = {}
+        several: dict[bytes, list[int]] = {}
+        for row, key in enumerate(self.keys):
+            if (other := first.setdefault(key, row)) != row:
+                several.setdefault(key, [other]).append(row)
         return [
             Contradiction(
                 self.examples[rows[0]].input,
                 [self.examples[row].output for row in rows],
                 [self.examples[row].where for row in rows],
             )
-            for rows in self._places.values()
-            if isinstance(rows, list)
+            for rows in several.values()
         ]
 
 
@@ -173,8 +194,11 @@ def _describe(merged: _Merged, output_schema: Mapping[str, Any], warnings: list[
     examples = merged.examples
     groups = near_groups([example.input for example in examples], merged.keys)
     contradictions = merged.contradictions()
-    labels = Counter(label_name(example.output) for example in examples)
-    if not _are_labels(labels, len(examples), output_schema):
+    if merged.given > len(examples):
+        text = f"{len(examples):,} of the {merged.given:,} examples are learned from, chosen at random"
+        warnings = [*warnings, Fault(text)]
+    labels = merged.labels
+    if not _are_labels(labels, merged.given, output_schema):
         labels = Counter()
     return ExampleSet(
         examples=examples,
@@ -184,6 +208,7 @@ def _describe(merged: _Merged, output_schema: Mapping[str, Any], warnings: list[
         contradictions=contradictions,
         label_counts=dict(sorted(labels.items())),
         warnings=[*warnings, *_contradicting(contradictions), *_lacking(labels, output_schema)],
+        given=merged.given,
     )
 
 

@@ -9,7 +9,7 @@ gates: `synthesize` treats them all alike.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
@@ -61,6 +61,16 @@ class Problem:
 
     def __len__(self) -> int:
         return len(self.inputs)
+
+    def part(self, rows: Rows) -> Problem:
+        """The same task with some of its examples."""
+        return replace(
+            self,
+            inputs=[self.inputs[row] for row in rows],
+            outputs=[self.outputs[row] for row in rows],
+            groups=[self.groups[row] for row in rows],
+            memo={},
+        )
 
     @cached_property
     def keys(self) -> list[bytes]:

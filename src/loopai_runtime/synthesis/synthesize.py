@@ -1,5 +1,7 @@
 """From examples to a program: candidates are judged on rows they have not seen, and the best small one is written.
 
+Of very many examples some are enough to choose by; the winner then learns from all.
+
 The bound on its accuracy counts near-duplicate groups, not rows, and widens for what the folds share: with a
 quarter as many rows judged as learned from, the variance is a quarter larger than that of independent draws
 (Nadeau and Bengio 2003).
@@ -9,6 +11,7 @@ from __future__ import annotations
 
 import ast
 import math
+import random
 import time
 from functools import partial
 from typing import TYPE_CHECKING
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 CONFIDENCE = 0.9
+CONTEST_ROWS = 30_000
+"""Examples that candidates are compared on; more would make no difference to which one wins."""
 _SURELY_WRONG = 0.8
 """How sure an unseen answer must be for the example that contradicts it to be suspected."""
 
@@ -60,6 +65,16 @@ def synthesize(
     return contest.result(skipped)
 
 
+def _enough(problem: Problem, seed: int) -> list[int]:
+    """The rows that candidates are compared on: all of them, or whole groups at random until there are enough."""
+    if len(problem) <= CONTEST_ROWS:
+        return list(range(len(problem)))
+    groups = sorted(set(problem.groups))
+    random.Random(seed).shuffle(groups)  # noqa: S311  a seed, not a secret
+    place = {group: at for at, group in enumerate(groups)}
+    return sorted(sorted(range(len(problem)), key=lambda row: (place[problem.groups[row]], row))[:CONTEST_ROWS])
+
+
 class _OutOfTime(Exception):
     """The budget is spent."""
 
@@ -75,13 +90,15 @@ class _Contest:
         budget_s: float,
         tell: Callable[[Progress], None],
     ) -> None:
-        self._problem = problem
+        self._whole = problem
+        self._rows = _enough(problem, seed)
+        self._problem = problem if len(self._rows) == len(problem) else problem.part(self._rows)
         self._usable = usable
         self._seed = seed
         self._tell = tell
         self._deadline = time.monotonic() + budget_s
         self._budget_s = budget_s
-        self._parts = splits(problem, seed)
+        self._parts = splits(self._problem, seed)
         self._steps = len(usable) * sum(map(len, self._parts)) + 1
         self._finished = 0
         self._trials: list[Trial] = []
@@ -125,12 +142,16 @@ class _Contest:
         hits = [is_right(problem, row, answer) for row, answer in enumerate(trial.answers)]
         calibration = calibrate(trial.answers, hits)
         sure = [probability(calibration, answer) for answer in trial.answers]
-        code = trial.fitted.emit(problem, calibration)
+        at = maker.names.index(trial.name)
+        fitted = trial.fitted
+        if self._whole is not problem:
+            fitted = maker.fit(self._whole, range(len(self._whole)), self._seed)[at]
+        code = fitted.emit(self._whole, calibration)
         groups = len(set(problem.groups))
         draws = groups * (1 - 1 / len(self._parts[0]))
         more = None
         if accuracy < problem.accuracy_target and self._stopped is None:
-            more = _more(problem, maker, maker.names.index(trial.name), accuracy, self._seed)
+            more = _more(problem, maker, at, accuracy, self._seed)
         left_out = {s.names[0]: (s.kind, self._stopped or "") for s in self._usable if s not in self._makers}
         return Synthesis(
             code=code,
@@ -141,26 +162,29 @@ class _Contest:
             confidence_score=round(lower_bound(accuracy * draws, draws, CONFIDENCE), 4),
             confidence_kind="accuracy_bound",
             candidates=table(trials, errors, chosen, {**left_out, **skipped}),
-            complexity=_complexity(code, trial.fitted.features),
+            complexity=_complexity(code, fitted.features),
             judged={
                 "folds": len(self._parts[0]),
                 "repeats": len(self._parts),
                 "seed": self._seed,
                 "groups": groups,
+                "judged_rows": len(problem),
                 **({"stopped": self._stopped} if self._stopped else {}),
             },
             predictions=[(answer.output, one) for answer, one in zip(trial.answers, sure, strict=True)],
             offload=offload(sure, hits, problem.groups, problem.offload_target, problem.offload_confidence),
-            suspects=_suspects(problem, trial, sure, hits),
+            suspects=_suspects(problem, self._rows, trial, sure, hits),
             more_examples=more,
             advice=_advice(accuracy, problem.accuracy_target, more),
         )
 
 
-def _suspects(problem: Problem, trial: Trial, sure: Sequence[float], hits: Sequence[bool]) -> list[Suspect]:
+def _suspects(
+    problem: Problem, rows: Sequence[int], trial: Trial, sure: Sequence[float], hits: Sequence[bool]
+) -> list[Suspect]:
     """The examples whose output a program that had not seen them contradicts most surely, the surest first."""
     found = [
-        Suspect(row, problem.outputs[row], answer.output, round(sure[row], 4))
+        Suspect(rows[row], problem.outputs[row], answer.output, round(sure[row], 4))
         for row, answer in enumerate(trial.answers)
         if not hits[row] and sure[row] >= _SURELY_WRONG
     ]

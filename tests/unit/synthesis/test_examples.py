@@ -249,3 +249,13 @@ def test_a_hundred_thousand_short_rows_take_seconds(tmp_path: Path) -> None:
     count, seconds, _, _ = measured(tmp_path, "f.jsonl", 11)
     assert count == 100_000
     assert seconds < 12  # twice what is promised, for machines that are busy
+
+
+def test_of_very_many_examples_some_are_kept_each_as_likely(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("loopai_runtime.synthesis.examples.MOST_EXAMPLES", 500)
+    found = describe([Example({"n": n}, "ab"[n % 2]) for n in range(5000)] + [Example({"n": 7}, "b")])
+    assert (len(found.examples), found.given, found.duplicates) == (500, 5000, 1)
+    assert len(found.groups) == 500
+    assert found.label_counts == {"a": 2500, "b": 2500}
+    assert 2000 < sum(example.input["n"] for example in found.examples) / 500 < 3000
+    assert any("500 of the 5,000 examples" in str(warning) for warning in found.warnings)

@@ -106,6 +106,16 @@ def test_an_interrupt_ends_the_contest_with_the_best_so_far(monkeypatch: pytest.
         synthesize(tickets(100), strategy="auto", seed=0)
 
 
+def test_of_many_examples_some_choose_and_all_teach(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("loopai_runtime.synthesis.synthesize.CONTEST_ROWS", 100)
+    problem = tickets(400)
+    result = synthesize(problem, strategy="rule", seed=0)
+    assert result.judged["judged_rows"] == len(result.predictions) == 100
+    monkeypatch.undo()
+    whole = synthesize(problem, strategy="rule", seed=0)
+    assert program(result.code)["WEIGHTS"] == program(whole.code)["WEIGHTS"]
+
+
 def test_wrong_labels_are_suspected_first() -> None:
     problem = tickets(400)
     flipped = {5, 50, 123, 300}
