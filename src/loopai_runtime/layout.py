@@ -219,11 +219,15 @@ class Layout:
     def examples(self, task_id: str) -> Path:
         return self.task(task_id) / "examples.jsonl"
 
-    # --- artifacts
+    def queue(self, task_id: str) -> Path:
+        """Inputs on which the task's program abstained, for a person to answer."""
+        return self.task(task_id) / "queue.jsonl"
+
     def suggestions(self, task_id: str) -> Path:
         """Inputs that would teach the task most if they were labelled."""
         return self.task(task_id) / "suggestions.jsonl"
 
+    # --- artifacts
     def artifacts(self, task_id: str) -> Path:
         return self.root / "artifacts" / checked_task(task_id)
 

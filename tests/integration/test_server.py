@@ -168,6 +168,17 @@ def test_below_the_threshold_the_answer_is_withheld(server: Server) -> None:
     assert (status, body["output"], body["abstained"], body["source"]) == (200, None, True, "none")
 
 
+def test_what_is_abstained_on_waits_in_the_queue(tmp_path: Path) -> None:
+    layout = Layout(tmp_path)
+    policy = {"threshold": 0.9, "target_accuracy": 0.98, "confidence": 0.95, "on_abstain": "queue"}
+    add(layout, "careful", SCORED, abstain=policy)
+    with serving(tmp_path) as server:
+        ids = [server.execute("careful", sure=sure)[1]["execution_id"] for sure in (0.5, 0.95, 0.6)]
+        waiting = [json.loads(line) for line in layout.queue("careful").read_bytes().splitlines()]
+    assert [line["execution_id"] for line in waiting] == [ids[0], ids[2]]
+    assert (waiting[0]["input"]["sure"], waiting[0]["output"], waiting[0]["confidence"]) == (0.5, "spam", 0.5)
+
+
 def test_every_execution_is_in_the_log_before_its_answer(server: Server) -> None:
     for n in range(20):
         _, body = server.execute("spam", f"record {n}")

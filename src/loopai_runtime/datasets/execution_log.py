@@ -28,3 +28,8 @@ class ExecutionLog:
         for (task_id, day), lines in batches.items():
             make_dir(self._layout.executions(task_id))
             jsonl.append(self._layout.executions(task_id, day), lines)
+
+    def enqueue(self, task_id: str, waiting: Mapping[str, Any]) -> None:
+        """Append an input that waits for a person to the task's queue."""
+        make_dir(self._layout.queue(task_id).parent)
+        jsonl.append(self._layout.queue(task_id), [jsonl.compact(waiting)])

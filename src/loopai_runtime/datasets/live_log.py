@@ -19,13 +19,15 @@ from loopai_runtime.errors import StorageError
 from loopai_runtime.layout import make_dir, storage_errors
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from loopai_runtime.layout import Layout
 
 log = logging.getLogger(__name__)
 
 Fsync = Literal["never", "interval", "always"]
 Kept = Callable[[StorageError | None], None]
-Place = tuple[str, str]  # task, day
+Place = tuple[str, str | None]  # task and day; without a day, the task's queue
 
 INTERVAL_S = 1.0
 _LOOK_EVERY_S = 0.25
@@ -65,7 +67,13 @@ class LiveLog:
 
     def append(self, task_id: str, day: str, line: bytes, kept: Kept) -> None:
         """Keep a record; `kept` is called once, from the loop, with None or with what stood against it."""
-        place = (task_id, day)
+        self._append((task_id, day), line, kept)
+
+    def enqueue(self, task_id: str, line: bytes, kept: Kept) -> None:
+        """The same for the task's queue of inputs that wait for a person."""
+        self._append((task_id, None), line, kept)
+
+    def _append(self, place: Place, line: bytes, kept: Kept) -> None:
         waiting = self._waiting.get(place)
         if waiting is None:
             waiting = self._waiting[place] = ([], [])
@@ -139,8 +147,12 @@ class LiveLog:
         self._unsynced.add(place)
         return None
 
+    def _path(self, place: Place) -> Path:
+        task_id, day = place
+        return self._layout.queue(task_id) if day is None else self._layout.executions(task_id, day)
+
     def _storage_error(self, place: Place, error: OSError) -> StorageError:
-        path = self._layout.executions(*place)
+        path = self._path(place)
         try:
             with storage_errors(path):
                 raise error
@@ -160,7 +172,7 @@ class LiveLog:
             return descriptor
         if len(self._files) >= _MAX_OPEN:
             self._forget(next(iter(self._files)))
-        path = self._layout.executions(*place)
+        path = self._path(place)
         make_dir(path.parent)
         descriptor = self._files[place] = jsonl.open_to_append(path)
         self.torn_bytes += jsonl.append_block(descriptor, b"")
@@ -194,7 +206,7 @@ class LiveLog:
         try:
             os.fsync(descriptor)
         except OSError as error:
-            path = self._layout.executions(*place)
+            path = self._path(place)
             log.error("fsync of %s: %s", path, error)
             return StorageError(f"fsync: {error.strerror}", where=str(path))
         return None

@@ -115,6 +115,20 @@ class Service:
             fault = self._inputs.faults(value)[0]
             raise InputError(fault.message, path=fault.path)
 
+    def queued(self, result: Result, outcome: Outcome) -> dict[str, Any] | None:
+        """The line by which an input that was abstained on waits for a person; None where none does."""
+        record, policy = result.record, self.artifact.abstain
+        if policy is None or policy.on_abstain != "queue" or record is None or not result.abstained:
+            return None
+        return {
+            "input": record["input"],
+            "output": outcome.output,
+            "confidence": outcome.confidence,
+            "version": record["version"],
+            "execution_id": record["execution_id"],
+            "timestamp": record["timestamp"],
+        }
+
     def finish(self, request: Request, outcome: Outcome) -> Result:
         """What the outcome of running `request` is to its sender and to the log."""
         failure = failure_of(outcome) or self._wrong_output(outcome)
@@ -243,6 +257,8 @@ class Executor:
         result = self._service.finish(request, outcome)
         if self._log is not None and result.record is not None:
             self._log.append([result.record])
+            if (waiting := self._service.queued(result, outcome)) is not None:
+                self._log.enqueue(self.artifact.task_id, waiting)
         return result
 
 

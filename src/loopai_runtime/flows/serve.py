@@ -108,6 +108,8 @@ class Traffic:
                 self.in_flight -= 1
                 answered(error or result)
 
+            if result.abstained and (waiting := service.queued(result, outcome)) is not None:
+                self._log.enqueue(task_id, jsonl.encode(waiting), lambda _error: None)
             self._log.append(task_id, record["timestamp"][:10], jsonl.encode(record), kept)
 
         self._pool.submit(service.key, jsonl.encode(request.input), ran)
