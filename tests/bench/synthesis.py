@@ -37,10 +37,10 @@ class Measured(NamedTuple):
     seconds: float
 
 
-def problem_of(name: str, rows: Rows) -> Problem:
+def problem_of(name: str, rows: Rows, **settings: Any) -> Problem:
     inputs = [row["input"] for row in rows]
     groups = near_groups(inputs, [json.dumps(value, sort_keys=True) for value in inputs])
-    return Problem(name, {}, {}, inputs, [row["output"] for row in rows], groups)
+    return Problem(name, {}, {}, inputs, [row["output"] for row in rows], groups, **settings)
 
 
 def measure(name: str, rows: Rows, test: Rows, strategy: str = "auto", seed: int = 0) -> Measured:
