@@ -14,6 +14,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from loopai_runtime.synthesis import features
+from loopai_runtime.synthesis.labels import named
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -106,6 +107,8 @@ class Vocabulary:
     forbidden: Callable[[str], bool] | None = None
     names: list[str] = field(default_factory=list)
     rows: list[array[int]] = field(default_factory=list)
+    hints: dict[bytes, int] = field(default_factory=dict)
+    """After the inputs' rows come those of the names of labels: which one is a label's."""
     alike: list[int] = field(default_factory=list)
     """For each row the first one that has the same features."""
 
@@ -116,19 +119,23 @@ class Vocabulary:
         known: Vocabulary | None = problem.memo.get(key)
         if known is None:
             known = cls(reading, problem.memo.get(FORBIDDEN))
-            known._read(problem.inputs)
+            known._read(problem.inputs, {key: one.words for key, one in named(problem).items()})
             problem.memo[key] = known
         return known
 
-    def _read(self, inputs: Iterable[Any]) -> None:
+    def _read(self, inputs: Iterable[Any], hints: dict[bytes, str]) -> None:
         places: dict[str, int] = {}
-        first: dict[int, int] = {}
         for value in inputs:
-            names = features.found(value, *self.reading)
-            row = array("I", [places.setdefault(name, len(places)) for name in names])
-            self.alike.append(first.setdefault(hash(row.tobytes()), len(self.rows)))
-            self.rows.append(row)
+            self._add(features.found(value, *self.reading), places)
+        for key, text in hints.items():
+            self.hints[key] = len(self.rows)
+            self._add([n for n in features.text_features(text, self.reading.longest) if n[0] != "^"], places)
         self.names = list(places)
+        first: dict[bytes, int] = {}
+        self.alike = [first.setdefault(row.tobytes(), at) for at, row in enumerate(self.rows)]
+
+    def _add(self, names: list[str], places: dict[str, int]) -> None:
+        self.rows.append(array("I", [places.setdefault(name, len(places)) for name in dict.fromkeys(names)]))
 
     def usable(self, name: str) -> bool:
         """Whether a program may contain the feature."""

@@ -40,8 +40,8 @@ class NaiveBayes:
 
     def fit(self, problem: Problem, rows: Rows, seed: int) -> list[Table]:
         words = Vocabulary.of(problem, Reading.of(problem, self.letters))
-        targets = Targets.of(problem, rows)
-        size = len(targets.labels)
+        targets = Targets.of(problem, rows, words)
+        rows, size = targets.rows, len(targets.labels)
         rarity = words.rarities(rows)
         order = self._strongest(words, rows, targets, rarity)[: self.most]
         kept = order[: fitting((words.names[at] for at in order), size, room(size))]

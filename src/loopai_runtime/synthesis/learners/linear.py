@@ -59,10 +59,10 @@ class Learning:
 
     def __init__(self, problem: Problem, rows: Rows, seed: int) -> None:
         self.words = Vocabulary.of(problem, Reading.of(problem, letters=True))
-        self.targets = Targets.of(problem, rows)
+        self.targets = Targets.of(problem, rows, self.words)
         self.seed = seed
-        self.rarity = self.words.rarities(rows)
-        self.matrix = self.words.matrix[list(rows)]
+        self.rarity = self.words.rarities(self.targets.rows)
+        self.matrix = self.words.matrix[list(self.targets.rows)]
 
     def tables(self, sizes: list[int]) -> list[Table]:
         """A table for each size in bytes, ascending; one that would be as the one before it is that one."""

@@ -88,8 +88,8 @@ class DecisionList:
 def learn(problem: Problem, rows: Rows, most: int) -> RuleList:
     """At most so many rules from these rows, and the answer where none applies."""
     words = Vocabulary.of(problem, Reading.of(problem, letters=False))
-    targets = Targets.of(problem, rows)
-    open_rows = _Open(words, rows, [label for (label,) in targets.marks])
+    targets = Targets.of(problem, rows, words)
+    open_rows = _Open(words, targets.rows, [label for (label,) in targets.marks])
     rules: list[Rule] = []
     while len(rules) < most and (found := open_rows.surest()):
         at, label = found

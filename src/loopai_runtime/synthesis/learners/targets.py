@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from loopai_runtime import jsonl
+from loopai_runtime.synthesis.labels import named
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from loopai_runtime.synthesis.strategy import JSON, Problem, Rows
+    from loopai_runtime.synthesis.vocabulary import Vocabulary
 
+FEW_EXAMPLES = 50  # rows for each label below which the names of labels are examples too
 MANY_OUTPUTS = 0.5  # distinct labels by rows from which outputs are no labels
 
 
@@ -20,23 +23,33 @@ MANY_OUTPUTS = 0.5  # distinct labels by rows from which outputs are no labels
 class Targets:
     """The labels that some rows have, and for each row the places of its own among them.
 
+    While examples are few, the name of a label is one more of them: its row in the vocabulary joins `rows`, and
+    labels that the schema declares are known without any other.
+
     Where outputs are arrays, `many` is true and a row has any number of labels, listed in the schema's order or
     in the order that the examples show; `never_empty` says that every row had one at least.
     """
 
+    rows: Rows
     labels: list[JSON]
     marks: list[tuple[int, ...]]
     many: bool
     never_empty: bool
 
     @classmethod
-    def of(cls, problem: Problem, rows: Rows) -> Targets:
+    def of(cls, problem: Problem, rows: Rows, words: Vocabulary) -> Targets:
         if are_lists(problem):
             return _lists(problem, rows)
-        codes = [problem.codes[row] for row in rows]
-        place = {code: at for at, code in enumerate(sorted(set(codes)))}
-        labels = [problem.labels[code] for code in place]
-        return cls(labels, [(place[code],) for code in codes], False, True)
+        keys = [problem.keys[row] for row in rows]
+        values = {problem.keys[row]: problem.outputs[row] for row in rows}
+        hinted: list[bytes] = []
+        if len(rows) < FEW_EXAMPLES * len(values):
+            known = named(problem)
+            hinted = [key for key, one in known.items() if one.declared or key in values]
+            values |= {key: known[key].label for key in hinted}
+        place = {key: at for at, key in enumerate(sorted(values))}
+        every = [*rows, *[words.hints[key] for key in hinted]]
+        return cls(every, [values[key] for key in place], [(place[key],) for key in keys + hinted], False, True)
 
 
 def are_lists(problem: Problem) -> bool:
@@ -68,7 +81,7 @@ def _lists(problem: Problem, rows: Rows) -> Targets:
     order = _order(keys, problem.output_schema)
     place = {key: at for at, key in enumerate(order)}
     marks = [tuple(sorted([place[key] for key in own])) for own in keys]
-    return Targets([values[key] for key in order], marks, True, all(marks))
+    return Targets(rows, [values[key] for key in order], marks, True, all(marks))
 
 
 def _order(keys: Sequence[Sequence[bytes]], schema: dict[str, Any]) -> list[bytes]:
