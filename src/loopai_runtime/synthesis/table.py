@@ -1,24 +1,21 @@
 """The model that all linear learners end in: a table of small integers, and the program that looks things up.
 
-Each feature has one weight a class, an integer from -44 to 44 with a scale for each class, and its squared
+Each feature has one weight a label, an integer from -44 to 44 with a scale for each label, and its squared
 rarity (idf), from which the length of the input is taken. A score is `bias + scale * sum of weights / length`.
-In the program a row is a text of one character a weight, and in memory one integer with 24 bits a weight, so
-that adding a feature's weights for all classes is a single addition. A table of few features is written so
-that people can read and edit it instead.
+In memory a feature is one integer with 24 bits a label, so that adding its weights for all labels is a single
+addition; `listing` writes the program.
 """
 
 from __future__ import annotations
 
-import inspect
 import math
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from loopai_runtime import jsonl
-from loopai_runtime.synthesis import features
+from loopai_runtime.synthesis import listing
 from loopai_runtime.synthesis.strategy import JSON, Calibration, Prediction, Problem, Rows
-from loopai_runtime.synthesis.vocabulary import EMITTED, Vocabulary
+from loopai_runtime.synthesis.vocabulary import Reading, Vocabulary
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,19 +23,27 @@ if TYPE_CHECKING:
 ORIGIN = 79  # the character code of a weight of 0; codes 35 to 123 are plain ASCII
 LARGEST = 44
 LANE = 24  # bits a weight: room for 2**24 / 123 features in one input
-READABLE = 100  # features up to which a table is written for people
 
 
 @dataclass(frozen=True)
 class Table:
-    """A trained model, quantised as it is used: `weights[feature]` has a number for each label."""
+    """A trained model, quantised as it is used: `weights[feature]` has a number for each label.
+
+    An answer is the label with the highest score, and the evidence for it the log of its odds against all others
+    together, `sharpness` times a score being a log-likelihood. Where outputs are lists (`many`), the answer is
+    every label that scores above 0, the best one if none does and the list is `never_empty`; the evidence is how
+    far the nearest score is from changing that.
+    """
 
     labels: list[JSON]
     weights: Mapping[str, Sequence[float]]
     rarity: Mapping[str, int]
     biases: list[float]
-    letters: bool
+    reading: Reading
     title: str
+    sharpness: float = 1.0
+    many: bool = False
+    never_empty: bool = False
     _packed: dict[str, int] = field(default_factory=dict, repr=False, compare=False)
 
     @property
@@ -56,6 +61,11 @@ class Table:
         steps = [round(w / scale) for w, scale in zip(self.weights[name], self.scales, strict=True)]
         return (*[max(-LARGEST, min(LARGEST, step)) for step in steps], self.rarity[name])
 
+    def rows(self) -> list[tuple[str, tuple[int, ...]]]:
+        """All features, the strongest first."""
+        found = [(name, self.row(name)) for name in self.weights]
+        return sorted(found, key=lambda item: (-max(map(abs, item[1][:-1])), item[0]))
+
     def scores(self, rows: Sequence[int]) -> list[float]:
         """The score of each label, from packed rows; the program computes the same, operation by operation."""
         total, size = sum(rows), len(self.labels)
@@ -66,161 +76,51 @@ class Table:
         ]
 
     def predict(self, problem: Problem, rows: Rows) -> list[Prediction]:
-        words = Vocabulary.of(problem, self.letters)
+        words = Vocabulary.of(problem, self.reading)
         numbers = {at: self._number(words.names[at]) for at in set().union(*[words.rows[row] for row in rows])}
-        return [self._answer([numbers[at] for at in words.rows[row] if numbers[at]]) for row in rows]
+        return [self._answer([numbers[at] for at in words.rows[row]]) for row in rows]
 
     def _number(self, name: str) -> int:
         """A feature's row as programs keep it in memory; 0 for one that the model does not have."""
         if name not in self._packed:
-            self._packed[name] = _pack(_characters(self.row(name))) if name in self.weights else 0
+            self._packed[name] = pack(characters(self.row(name))) if name in self.weights else 0
         return self._packed[name]
 
-    def _answer(self, rows: Sequence[int]) -> Prediction:
-        scores = self.scores(rows)
-        best = max(scores)
-        second = sorted(scores)[-2]
-        return Prediction(self.labels[scores.index(best)], best - second)
+    def _answer(self, found: Sequence[int]) -> Prediction:
+        known = [row for row in found if row]
+        scores = self.scores(known)
+        novelty = 1 - len(known) / (len(found) or 1)
+        if self.many:
+            return Prediction(self._list(scores), self.sharpness * min(map(abs, scores)), novelty)
+        return Prediction(self.labels[scores.index(max(scores))], self._evidence(scores), novelty)
+
+    def _list(self, scores: Sequence[float]) -> list[JSON]:
+        chosen = [label for label, score in zip(self.labels, scores, strict=True) if score > 0]
+        return chosen or ([self.labels[scores.index(max(scores))]] if self.never_empty else [])
+
+    def _evidence(self, scores: Sequence[float]) -> float:
+        *others, best = sorted(scores)
+        rivals = sum([math.exp(self.sharpness * (score - others[-1])) for score in others])
+        return self.sharpness * (best - others[-1]) - math.log(rivals)
 
     def emit(self, problem: Problem, calibration: Calibration) -> str:
         """The program's source."""
-        return _PROGRAM.format(
-            title=_comment(f"{problem.name}: {problem.description}"),
-            kind=self.title,
-            labels=jsonl_literal(self.labels),
-            biases=repr(self.biases),
-            scales=repr(self.scales),
-            slope=calibration.slope,
-            offset=calibration.offset,
-            limit=features.MAX_CHARACTERS,
-            token=ascii(features.TOKEN.pattern),
-            functions="\n\n".join(inspect.getsource(part) for part in EMITTED),
-            letters=self.letters,
-            table=_for_people(self) if self.features <= READABLE else _for_machines(self),
-        )
+        data = [self.text] + ([f"NEVER_EMPTY = {self.never_empty}"] if self.many else [])
+        answer = listing.MANY if self.many else listing.ONE
+        return listing.program(problem, calibration, self.title, self.reading, data, answer)
+
+    @cached_property
+    def text(self) -> str:
+        """The table as it stands in programs."""
+        rows = self.rows()
+        lines = [characters(row) + name for name, row in rows]
+        return listing.table(self.labels, self.biases, self.scales, self.sharpness, rows, lines)
 
 
-def jsonl_literal(value: Any) -> str:
-    """A JSON value as a Python literal of ASCII escapes where a character does not print."""
-    return repr(value) if jsonl.canonical(value) else "None"
-
-
-def _comment(text: str) -> str:
-    plain = "".join(c if c.isprintable() else " " for c in " ".join(text.split()))
-    return plain[:200].replace("\\", "/").replace('"', "'")
-
-
-def _characters(row: tuple[int, ...]) -> str:
+def characters(row: tuple[int, ...]) -> str:
+    """A row as the program has it: a character a weight, one for the rarity."""
     return "".join([chr(ORIGIN + weight) for weight in row[:-1]]) + chr(ORIGIN - 44 + row[-1])
 
 
-def _pack(characters: str) -> int:
-    return int.from_bytes("\0\0".join(characters).encode("ascii"), "little")
-
-
-def _strongest_first(table: Table) -> list[tuple[str, tuple[int, ...]]]:
-    rows = [(name, table.row(name)) for name in table.weights]
-    return sorted(rows, key=lambda item: (-max(map(abs, item[1][:-1])), item[0]))
-
-
-def _for_people(table: Table) -> str:
-    lines = [f"    {name!r}: {row!r}," for name, row in _strongest_first(table)]
-    return _READABLE.format(rows="\n".join(lines))
-
-
-def _for_machines(table: Table) -> str:
-    lines = [_escaped(_characters(row) + name) for name, row in _strongest_first(table)]
-    return _DENSE.format(rows="\n".join(lines))
-
-
-def _escaped(text: str) -> str:
-    """Text as it stands between three quotes: itself where it prints."""
-    return "".join(c if c.isprintable() and c not in '"\\' else repr(c)[1:-1].replace('"', '\\"') for c in text)
-
-
-_READABLE = """\
-# A feature: how much it speaks for each label (-44 to 44, in the order of LABELS), then its rarity.
-WEIGHTS = {{
-{rows}
-}}
-# In memory a feature is one number with 24 bits a label: one addition adds its weights for all labels.
-TABLE = {{
-    name: sum([(number + (79 if at < len(LABELS) else 35)) << 24 * at for at, number in enumerate(row)])
-    for name, row in WEIGHTS.items()
-}}"""
-
-_DENSE = '''\
-# A line a feature, the strongest first: a character for each label (its code less 79 is the weight, from -44
-# to 44), one for the feature's rarity (its code less 35), the feature.
-ROWS = """
-{rows}
-"""
-# In memory a feature is one number with 24 bits a label: one addition adds its weights for all labels.
-WIDTH = len(LABELS) + 1
-TABLE = {{
-    row[WIDTH:]: int.from_bytes("\\0\\0".join(row[:WIDTH]).encode("ascii"), "little")
-    for row in ROWS[1:-1].split("\\n")
-}}'''
-
-_PROGRAM = '''"""{title}
-
-A {kind}. Standard library alone; defines run, score and explain.
-"""
-
-import math
-import re
-from typing import Any
-
-LABELS = {labels}
-BIASES = {biases}
-SCALES = {scales}
-
-# Confidence: how often an answer with such a lead over the second one was right on examples not seen.
-SLOPE, OFFSET = {slope!r}, {offset!r}
-
-MAX_CHARACTERS = {limit}
-TOKEN = re.compile({token})
-DIGIT = re.compile("[0-9]")
-
-{table}
-
-
-{functions}
-
-def known(value: Any) -> list[int]:
-    """The rows of the features that the input has."""
-    return [TABLE[name] for name in found(value, {letters}) if name in TABLE]
-
-
-def scores(rows: list[int]) -> list[float]:
-    """The score of each label: its bias, and its weights divided by the length of the input."""
-    total = sum(rows)
-    size = len(LABELS)
-    length = math.sqrt((total >> 24 * size) - 35 * len(rows) or 1)
-    sums = [((total >> 24 * at) & 0xFFFFFF) - 79 * len(rows) for at in range(size)]
-    return [bias + scale * part / length for bias, scale, part in zip(BIASES, SCALES, sums)]
-
-
-def score(input_data: Any) -> tuple[Any, float]:
-    """The answer, and the probability that it is right."""
-    points = scores(known(input_data))
-    best = max(points)
-    lead = best - sorted(points)[-2]
-    odds = max(-30.0, min(30.0, SLOPE * lead + OFFSET))
-    return LABELS[points.index(best)], 1 / (1 + math.exp(-odds))
-
-
-def run(input_data: Any) -> Any:
-    """The answer."""
-    return score(input_data)[0]
-
-
-def explain(input_data: Any) -> list[dict[str, Any]]:
-    """The features that spoke most for or against the answer, with their weights."""
-    points = scores(known(input_data))
-    at = points.index(max(points))
-    names = [name for name in found(input_data, {letters}) if name in TABLE]
-    weights = [(SCALES[at] * (((TABLE[name] >> 24 * at) & 255) - 79), name) for name in names]
-    weights.sort(key=lambda pair: (-abs(pair[0]), pair[1]))
-    return [{{"feature": name, "weight": round(weight, 4)}} for weight, name in weights[:12]]
-'''
+def pack(text: str) -> int:
+    return int.from_bytes("\0\0".join(text).encode("ascii"), "little")

@@ -1,6 +1,6 @@
 """The features of a problem's inputs, looked at once: learners count numbers, not names.
 
-Everything here is computed from the inputs alone, so all folds may share it.
+Everything here is computed from the inputs and the schemas alone, so all folds may share it.
 """
 
 from __future__ import annotations
@@ -10,85 +10,167 @@ from array import array
 from collections import Counter
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from loopai_runtime.synthesis import features
+from loopai_runtime.synthesis.labels import named
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from loopai_runtime.synthesis.strategy import Problem, Rows
 
-tokens, word_features, letter_features = features.tokens, features.word_features, features.letter_features
-leaves, facts = features.leaves, features.facts
+FORBIDDEN = "forbidden"
+"""Key of `Problem.memo`: a predicate of feature names that no program may contain, such as personal data."""
+SUPPORTED_FROM, MIN_SUPPORT = 200, 2
+LONGEST = 4  # letters that are looked at together
+MAX_CUTS = 31
+MAX_PATHS = 64
 
-
-def found(value: Any, letters: bool) -> list[str]:
-    """The distinct features of an input, in the order they come."""
-    items = leaves(value)
-    texts = [item for path, item in items if isinstance(item, str)]
-    names = facts(items, {}, ())
-    for path, item in items:
-        if isinstance(item, str):
-            prefix = f"{path}:" if len(texts) > 1 else ""
-            written = tokens(item)
-            names += [prefix + name for name in word_features(written)]
-            if letters:
-                for word in dict.fromkeys([token.lower() for token in written]):
-                    names += [prefix + name for name in letter_features(word, 4)]
-    return list(dict.fromkeys(names))
+EMITTED = (
+    features.tokens,
+    features.word_features,
+    features.letter_features,
+    features.run_features,
+    features.text_features,
+    features.leaves,
+    features.facts,
+    features.found,
+)
+"""The functions whose source goes into programs, in order."""
 
 
 def words(value: Any) -> list[str]:
     """The words of all texts in an input, lower-case, as often as they occur."""
-    return [token.lower() for _, item in leaves(value) if isinstance(item, str) for token in tokens(item)]
+    texts = [item for _, item in features.leaves(value) if isinstance(item, str)]
+    return [token.lower() for text in texts for token in features.tokens(text)]
 
 
-EMITTED = (tokens, word_features, letter_features, leaves, facts, found)
-"""The functions whose source goes into programs, in order."""
+class Reading(NamedTuple):
+    """How inputs of a task are read; a program that was learned reads as it was taught."""
+
+    longest: int
+    main: str
+    cuts: dict[str, tuple[float, ...]]
+    expected: tuple[str, ...]
+
+    @classmethod
+    def of(cls, problem: Problem, letters: bool) -> Reading:
+        """The main text is the longest in all; numbers are cut at quantiles; absences of what is common count."""
+        known: Reading | None = problem.memo.get("reading")
+        if known is None:
+            known = problem.memo["reading"] = _reading(problem.inputs, problem.memo.get(FORBIDDEN))
+        return known if letters else known._replace(longest=0)
+
+
+def _reading(inputs: Iterable[Any], forbidden: Callable[[str], bool] | None) -> Reading:
+    characters: Counter[str] = Counter()
+    numbers: dict[str, list[float]] = {}
+    present: Counter[str] = Counter()
+    rows = 0
+    for value in inputs:
+        rows += 1
+        items = features.leaves(value)
+        present.update({path for path, _ in items})
+        for path, item in items:
+            if isinstance(item, str):
+                characters[path] += len(item)
+            elif isinstance(item, (int, float)) and not isinstance(item, bool) and abs(item) < 1e300:
+                numbers.setdefault(path, []).append(float(item))
+    present = Counter({path: n for path, n in present.items() if n > 1 and not (forbidden and forbidden(path))})
+    main = max(characters, key=lambda path: (characters[path], path), default="")
+    usual = [path for path, _ in sorted(present.items(), key=lambda item: (-item[1], item[0]))]
+    expected = [path for path in usual if "[]" not in path and present[path] <= rows - MIN_SUPPORT][:MAX_PATHS]
+    measured = [path for path in usual if path in numbers][:MAX_PATHS]
+    cuts = {path: found for path in sorted(measured) if (found := _cuts(numbers[path]))}
+    return Reading(LONGEST, main, cuts, tuple(sorted(expected)))
+
+
+def _cuts(values: list[float]) -> tuple[float, ...]:
+    """Short numbers that part the values into about equal shares."""
+    ordered = sorted(values)
+    step = max(1, len(ordered) // (MAX_CUTS + 1))
+    marks = sorted(set(ordered[::step]) | {ordered[-1]})
+    return tuple(dict.fromkeys([_between(low, high) for low, high in pairwise(marks)]))[:MAX_CUTS]
+
+
+def _between(low: float, high: float) -> float:
+    """The shortest number above `low` and not above `high`, near their middle."""
+    middle = low + (high - low) / 2
+    for digits in range(1, 17):
+        short = float(f"{middle:.{digits}g}")
+        if low < short <= high:
+            return int(short) if short % 1 == 0 and abs(short) < 1e15 else short
+    return high
 
 
 @dataclass
 class Vocabulary:
     """Feature names in the order they were first met, and the numbers of the features of each row."""
 
-    letters: bool
+    reading: Reading
+    forbidden: Callable[[str], bool] | None = None
     names: list[str] = field(default_factory=list)
     rows: list[array[int]] = field(default_factory=list)
+    hints: dict[bytes, int] = field(default_factory=dict)
+    """After the inputs' rows come those of the names of labels: which one is a label's."""
+    alike: list[int] = field(default_factory=list)
+    """For each row the first one that has the same features."""
 
     @classmethod
-    def of(cls, problem: Problem, letters: bool) -> Vocabulary:
-        """The problem's, computed on first use."""
-        known: Vocabulary | None = problem.memo.get(("vocabulary", letters))
+    def of(cls, problem: Problem, reading: Reading) -> Vocabulary:
+        """The problem's as it is read so, computed on first use."""
+        key = ("vocabulary", repr(reading))
+        known: Vocabulary | None = problem.memo.get(key)
         if known is None:
-            known = problem.memo["vocabulary", letters] = cls(letters)
-            known._read(problem.inputs)
+            known = cls(reading, problem.memo.get(FORBIDDEN))
+            known._read(problem.inputs, {key: one.words for key, one in named(problem).items()})
+            problem.memo[key] = known
         return known
 
-    def _read(self, inputs: Iterable[Any]) -> None:
+    def _read(self, inputs: Iterable[Any], hints: dict[bytes, str]) -> None:
         places: dict[str, int] = {}
         for value in inputs:
-            self.rows.append(array("I", [places.setdefault(n, len(places)) for n in found(value, self.letters)]))
+            self._add(features.found(value, *self.reading), places)
+        for key, text in hints.items():
+            self.hints[key] = len(self.rows)
+            self._add([n for n in features.text_features(text, self.reading.longest) if n[0] != "^"], places)
         self.names = list(places)
+        first: dict[bytes, int] = {}
+        self.alike = [first.setdefault(row.tobytes(), at) for at, row in enumerate(self.rows)]
+
+    def _add(self, names: list[str], places: dict[str, int]) -> None:
+        self.rows.append(array("I", [places.setdefault(name, len(places)) for name in dict.fromkeys(names)]))
+
+    def usable(self, name: str) -> bool:
+        """Whether a program may contain the feature."""
+        return "\t" not in name and "\n" not in name and not (self.forbidden and self.forbidden(name))
 
     def rarities(self, rows: Rows) -> dict[int, int]:
         """The squared idf of each feature that occurs often enough in `rows`, rounded to the integer that a
-        program keeps. From 200 rows on a feature must occur in two of them."""
+        program keeps. From 200 rows on a feature must occur in two distinct inputs."""
         counts: Counter[int] = Counter()
+        repeats: Counter[int] = Counter()
+        seen: set[int] = set()
         for row in rows:
             counts.update(self.rows[row])
-        least, n = (2 if len(rows) >= 200 else 1), len(rows)
+            if self.alike[row] in seen:
+                repeats.update(self.rows[row])
+            seen.add(self.alike[row])
+        n = len(rows)
+        least = MIN_SUPPORT if n >= SUPPORTED_FROM else 1
         return {
             at: max(1, min(88, round((math.log((1 + n) / (1 + count)) + 1) ** 2 * self.shares[at])))
             for at, count in counts.items()
-            if count >= least and self.shares[at]
+            if count - repeats[at] >= least and self.shares[at]
         }
 
     @cached_property
     def shares(self) -> list[float]:
         """How much of its rarity a feature keeps: runs of letters say less each; 0 is unusable in a program."""
         return [
-            0.0 if "\t" in name or "\n" in name else 0.25 if self.letters and is_letters(name) else 1.0
+            0.0 if not self.usable(name) else 0.25 if self.reading.longest and is_letters(name) else 1.0
             for name in self.names
         ]
 

@@ -6,31 +6,28 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from loopai_runtime.synthesis.learners.sizes import fitting, room
+from loopai_runtime.synthesis.learners.targets import Targets, not_labels
 from loopai_runtime.synthesis.table import Table
-from loopai_runtime.synthesis.vocabulary import Vocabulary
+from loopai_runtime.synthesis.vocabulary import Reading, Vocabulary
 
 if TYPE_CHECKING:
     from loopai_runtime.synthesis.strategy import Problem, Rows
 
-MANY_OUTPUTS = 0.5  # distinct outputs by rows from which outputs are no labels
+Sums = dict[int, dict[int, float]]
+"""For each feature how much of it each label has: only labels that have some."""
 
-
-def not_labels(problem: Problem) -> str | None:
-    """Why a classifier cannot take the problem, or None."""
-    if len(problem.labels) < 2:
-        return f"every example has the output {problem.labels[0]!r}; a program needs at least two to tell apart"
-    if len(problem) > 20 and len(problem.labels) > MANY_OUTPUTS * len(problem):
-        return f"{len(problem.labels)} different outputs in {len(problem)} examples are no labels"
-    return None
+SAMPLE = 300  # rows that tell how widely scores spread
+SHARPNESS = 3.0  # standard deviations of scores to a log-likelihood; calibration does the rest
 
 
 @dataclass(frozen=True)
 class NaiveBayes:
-    """`most` bounds the features of the program; `letters` adds runs of letters to words."""
+    """`most` bounds the features of the program beside its size; `letters` adds runs of letters to words."""
 
     name: str = "naive Bayes"
     kind: str = "ml"
-    most: int = 6000
+    most: int = 20_000
     letters: bool = True
     smoothing: float = 0.1
 
@@ -42,33 +39,43 @@ class NaiveBayes:
         return not_labels(problem)
 
     def fit(self, problem: Problem, rows: Rows, seed: int) -> list[Table]:
-        words = Vocabulary.of(problem, self.letters)
+        words = Vocabulary.of(problem, Reading.of(problem, self.letters))
+        targets = Targets.of(problem, rows, words)
+        rows, size = targets.rows, len(targets.labels)
         rarity = words.rarities(rows)
-        root = {at: math.sqrt(value) for at, value in rarity.items()}
-        labels = sorted({problem.codes[row] for row in rows})
-        place = {code: at for at, code in enumerate(labels)}
-        sums: dict[int, dict[int, float]] = {at: {} for at in rarity}
-        totals = [0.0] * len(labels)
-        for row in rows:
-            label = place[problem.codes[row]]
-            known = [at for at in words.rows[row] if at in rarity]
-            length = math.sqrt(sum([rarity[at] for at in known]) or 1)
-            for at in known:
-                own = sums[at]
-                own[label] = own.get(label, 0.0) + root[at] / length
-            totals[label] += sum([root[at] for at in known]) / length
+        order = self._strongest(words, rows, targets, rarity)[: self.most]
+        kept = order[: fitting((words.names[at] for at in order), size, room(size))]
+        rarity = {at: rarity[at] for at in kept}
+        sums, totals = _count(words, rows, targets, rarity)
         drift, gains = self._weights(sums, totals)
-        strength = {at: max(drift[label] + gain for label, gain in own.items()) for at, own in gains.items()}
-        kept = sorted(gains, key=lambda at: (-strength[at], words.names[at]))[: self.most]
-        used = {words.names[at]: _centred(drift, gains[at], root[at]) for at in kept}
-        outputs = [problem.labels[code] for code in labels]
-        title = f"table of {len(used)} weighted words" + (" and runs of letters" if self.letters else "")
-        kept_rarity = {words.names[at]: rarity[at] for at in kept}
-        return [Table(outputs, used, kept_rarity, [0.0] * len(labels), self.letters, title)]
+        used = {at: _centred(drift, gains[at], math.sqrt(rarity[at])) for at in kept}
+        step = 1 if targets.many else 1 + len(rows) // SAMPLE
+        scores = [_scores(words, row, used, rarity, size) for row in rows[::step]]
+        return [
+            Table(
+                targets.labels,
+                {words.names[at]: used[at] for at in kept},
+                {words.names[at]: rarity[at] for at in kept},
+                _thresholds(scores, targets) if targets.many else [0.0] * size,
+                words.reading,
+                f"table of {len(used)} weighted words" + (" and runs of letters" if self.letters else ""),
+                float(f"{SHARPNESS / (_spread(scores) or 1.0):.6g}"),
+                targets.many,
+                targets.never_empty,
+            )
+        ]
 
-    def _weights(
-        self, sums: dict[int, dict[int, float]], totals: list[float]
-    ) -> tuple[list[float], dict[int, dict[int, float]]]:
+    def _strongest(self, words: Vocabulary, rows: Rows, targets: Targets, rarity: dict[int, int]) -> list[int]:
+        """Features by how far they part the labels and how much of them there is, the strongest first."""
+        sums, totals = _count(words, rows, targets, rarity)
+        drift, gains = self._weights(sums, totals)
+        strength = {}
+        for at, own in gains.items():
+            parts = [value + own.get(label, 0.0) for label, value in enumerate(drift)]
+            strength[at] = (max(parts) - min(parts)) * math.sqrt(sum(sums[at].values()))
+        return sorted(gains, key=lambda at: (-strength[at], words.names[at]))
+
+    def _weights(self, sums: Sums, totals: list[float]) -> tuple[list[float], Sums]:
         """A feature speaks for a label by minus the log of how common it is among all the other labels.
 
         That is the sum of what only depends on the label, and of a gain for the few labels that have the feature.
@@ -83,10 +90,56 @@ class NaiveBayes:
         return [value - middle for value in rest], gains
 
 
+def _count(words: Vocabulary, rows: Rows, targets: Targets, rarity: dict[int, int]) -> tuple[Sums, list[float]]:
+    """What each feature and each label come to, an input being a vector of length 1."""
+    root = {at: math.sqrt(value) for at, value in rarity.items()}
+    sums: Sums = {at: {} for at in rarity}
+    totals = [0.0] * len(targets.labels)
+    for row, marks in zip(rows, targets.marks, strict=True):
+        known = [at for at in words.rows[row] if at in rarity]
+        length = math.sqrt(sum([rarity[at] for at in known]) or 1)
+        for label in marks:
+            for at in known:
+                own = sums[at]
+                own[label] = own.get(label, 0.0) + root[at] / length
+            totals[label] += sum([root[at] for at in known]) / length
+    return sums, totals
+
+
 def _centred(drift: list[float], gains: dict[int, float], root: float) -> list[float]:
     """A feature's weights for all labels, around 0."""
     mean = sum(gains.values()) / len(drift)
     return [(value + gains.get(label, 0.0) - mean) * root for label, value in enumerate(drift)]
+
+
+def _scores(
+    words: Vocabulary, row: int, used: dict[int, list[float]], rarity: dict[int, int], size: int
+) -> list[float]:
+    known = [at for at in words.rows[row] if at in used]
+    length = math.sqrt(sum([rarity[at] for at in known]) or 1)
+    return [sum([used[at][label] for at in known]) / length for label in range(size)]
+
+
+def _spread(scores: list[list[float]]) -> float:
+    values = [value for own in scores for value in own]
+    mean = sum(values) / len(values)
+    return math.sqrt(sum([(value - mean) ** 2 for value in values]) / len(values))
+
+
+def _thresholds(scores: list[list[float]], targets: Targets) -> list[float]:
+    """For each label minus the score that best parts the rows that have it from those that do not."""
+    found = []
+    for label in range(len(targets.labels)):
+        ordered = sorted((own[label], label in marks) for own, marks in zip(scores, targets.marks, strict=True))
+        wrong = sum(not has for _, has in ordered)  # all of them chosen
+        best, cut = wrong, ordered[0][0] - 1e-3
+        for at, (value, has) in enumerate(ordered):
+            wrong += 1 if has else -1
+            above = ordered[at + 1][0] if at + 1 < len(ordered) else value + 2e-3
+            if wrong < best and above > value:
+                best, cut = wrong, (value + above) / 2
+        found.append(float(f"{-cut:.6g}"))
+    return found
 
 
 def candidates() -> list[NaiveBayes]:

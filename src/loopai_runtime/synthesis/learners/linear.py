@@ -1,23 +1,34 @@
-"""A linear support vector machine over words and letters (Fan et al. 2008), cut to programs of several sizes."""
+"""Support vector machines over words and letters (Fan et al. 2008), cut to programs of several sizes.
+
+Complement naive Bayes has its say in the weights, the less the more labels there are: what it assumes helps where
+examples are few for what is to be learned (Wang and Manning 2012 blend the two for sentiment). Both are linear in
+the same features, so the sum is one table.
+"""
 
 from __future__ import annotations
 
-import math
 import warnings
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from loopai_runtime.synthesis.learners.bayes import not_labels
+from loopai_runtime.synthesis.learners.sizes import fitting, room
+from loopai_runtime.synthesis.learners.targets import Targets, not_labels
 from loopai_runtime.synthesis.table import Table
-from loopai_runtime.synthesis.vocabulary import Vocabulary
+from loopai_runtime.synthesis.vocabulary import Reading, Vocabulary
 
 if TYPE_CHECKING:
     from loopai_runtime.synthesis.strategy import Problem, Rows
 
-SIZES = {"linear, small": 10_000, "linear": 44_000, "linear, large": 160_000, "linear, largest": 480_000}
-"""Bytes that the table of each program may take."""
-NAME_BYTES = 7  # of a feature's line, beside its weights
+SHARES = {"linear, small": 0.2, "linear": 1.0}
+"""How much of the room that a program has its table may take."""
+LARGEST = {"linear, large": 350_000}
+"""Bytes of a table where weak words are many and labels few, as in sentiment."""
+COMMON = 0.5  # a feature is worth how far it parts the labels times how much of it there is, to this power
+COST = 1.0
+BAYES = 1.2  # the share of naive Bayes, divided by the number of labels
+SMOOTHING = 0.1
+SHARPNESS = 3.0  # standard deviations of scores to a log-likelihood; calibration does the rest
 
 
 @dataclass(frozen=True)
@@ -25,11 +36,10 @@ class Linear:
     """Learns once from all features, then again from the strongest ones that fit each size."""
 
     kind: str = "ml"
-    letters: bool = True
 
     @property
     def names(self) -> list[str]:
-        return list(SIZES)
+        return [*SHARES, *LARGEST]
 
     def refuses(self, problem: Problem) -> str | None:
         if find_spec("sklearn") is None:
@@ -37,71 +47,130 @@ class Linear:
         return not_labels(problem)
 
     def fit(self, problem: Problem, rows: Rows, seed: int) -> list[Table]:
-        learning = _Learning(problem, rows, Vocabulary.of(problem, self.letters), seed)
-        features = sorted(learning.rarity)
-        model = learning.train(features)
-        strength = abs(_by_class(model.coef_)).max(axis=0)
-        order = sorted(range(len(features)), key=lambda i: (-strength[i], learning.words.names[features[i]]))
-        tables: list[Table] = []
-        for size in SIZES.values():
-            most = size // (len(learning.labels) + 1 + NAME_BYTES)
-            if tables and tables[-1].features == len(features):
-                tables.append(tables[-1])
-            elif most >= len(features):
-                tables.append(learning.table(features, model))
-            else:
-                kept = sorted(features[i] for i in order[:most])
-                tables.append(learning.table(kept, learning.train(kept)))
-        return tables
+        learning = Learning(problem, rows, seed)
+        most = room(len(learning.targets.labels))
+        return learning.tables(
+            [*[int(part * most) for part in SHARES.values()], *[max(most, size) for size in LARGEST.values()]]
+        )
 
 
-class _Learning:
+class Learning:
     """One set of rows to learn from."""
 
-    def __init__(self, problem: Problem, rows: Rows, words: Vocabulary, seed: int) -> None:
-        self.problem = problem
-        self.words = words
+    def __init__(self, problem: Problem, rows: Rows, seed: int) -> None:
+        self.words = Vocabulary.of(problem, Reading.of(problem, letters=True))
+        self.targets = Targets.of(problem, rows, self.words)
         self.seed = seed
-        self.rarity = words.rarities(rows)
-        self.codes = [problem.codes[row] for row in rows]
-        self.labels = sorted(set(self.codes))
-        self.matrix = words.matrix[list(rows)]
+        self.rarity = self.words.rarities(self.targets.rows)
+        self.matrix = self.words.matrix[list(self.targets.rows)]
 
-    def train(self, features: list[int]) -> Any:
+    def tables(self, sizes: list[int]) -> list[Table]:
+        """A table for each size in bytes, ascending; one that would be as the one before it is that one."""
+        features = sorted(self.rarity)
+        whole = self.train(features)
+        order = self._strongest(features, whole)
+        names = [self.words.names[at] for at in order]
+        tables: list[Table] = []
+        known = 0
+        for size in sizes:
+            most = fitting(names, len(self.targets.labels), size)
+            if tables and most == known:
+                tables.append(tables[-1])
+            elif most == len(features):
+                tables.append(self.table(features, whole))
+            else:
+                kept = sorted(order[:most])
+                tables.append(self.table(kept, self.train(kept)))
+            known = most
+        return tables
+
+    def _strongest(self, features: list[int], model: Model) -> list[int]:
+        strength = (model.raw.std(axis=0) * model.energy**COMMON).tolist()
+        pairs = sorted(zip(strength, features, strict=True), key=lambda p: (-p[0], self.words.names[p[1]]))
+        return [at for _, at in pairs]
+
+    def train(self, features: list[int]) -> Model:
         """A model of these features; an input counts as a vector of length 1."""
         import numpy as np
         from scipy.sparse import diags
-        from sklearn.svm import LinearSVC
 
         rarity = np.array([self.rarity[at] for at in features], dtype=float)
         inputs = self.matrix[:, features]
         length = np.sqrt(np.maximum(inputs @ rarity, 1.0))
         inputs = (diags(1.0 / length) @ inputs @ diags(np.sqrt(rarity))).tocsr()
-        model = LinearSVC(C=0.5, class_weight="balanced", random_state=self.seed, dual=True, tol=0.01)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a fit that stops a little early is still a fit
-            return model.fit(inputs, self.codes)
+            weights, biases = self._many(inputs) if self.targets.many else self._one(inputs)
+        spread = float((inputs @ weights.T + biases).std()) or 1.0
+        energy = np.asarray(inputs.multiply(inputs).sum(axis=0)).ravel()
+        return Model(weights, weights * np.sqrt(rarity), biases, SHARPNESS / spread, energy)
 
-    def table(self, features: list[int], model: Any) -> Table:
-        weights, biases = _by_class(model.coef_), _by_class(model.intercept_.reshape(-1, 1))
+    def _one(self, inputs: Any) -> tuple[Any, Any]:
+        """One label of several: each against the rest, and naive Bayes."""
+        import numpy as np
+        from sklearn.svm import LinearSVC
+
+        codes = np.array([label for (label,) in self.targets.marks])
+        model = LinearSVC(C=COST, class_weight="balanced", random_state=self.seed, dual=True, tol=0.01)
+        model.fit(inputs, codes)
+        weights, biases = model.coef_, model.intercept_
+        if len(weights) == 1:
+            weights, biases = np.vstack([-weights, weights]), np.concatenate([-biases, biases])
+        bayes = naive_bayes(inputs, codes, len(weights))
+        spread = [float((inputs @ part.T).std()) or 1.0 for part in (weights, bayes)]
+        return weights / spread[0] + BAYES / len(weights) / spread[1] * bayes, biases / spread[0]
+
+    def _many(self, inputs: Any) -> tuple[Any, Any]:
+        """Each label by itself: present or not. A label that all rows have, or none, needs no features."""
+        import numpy as np
+        from sklearn.svm import LinearSVC
+
+        weights = np.zeros((len(self.targets.labels), inputs.shape[1]))
+        biases = np.ones(len(self.targets.labels))
+        for label in range(len(biases)):
+            present = [label in marks for marks in self.targets.marks]
+            if not all(present):
+                model = LinearSVC(C=COST, random_state=self.seed, dual=True, tol=0.01)
+                model.fit(inputs, present)
+                weights[label], biases[label] = model.coef_[0], model.intercept_[0]
+        return weights, biases
+
+    def table(self, features: list[int], model: Model) -> Table:
         names = [self.words.names[at] for at in features]
-        rarity = [self.rarity[at] for at in features]
-        scaled = (weights * [math.sqrt(value) for value in rarity]).T.tolist()
         return Table(
-            [self.problem.labels[code] for code in self.labels],
-            dict(zip(names, scaled, strict=True)),
-            dict(zip(names, rarity, strict=True)),
-            [float(f"{bias:.6g}") for bias in biases[:, 0]],
-            self.words.letters,
+            self.targets.labels,
+            dict(zip(names, model.weights.T.tolist(), strict=True)),
+            {name: self.rarity[at] for name, at in zip(names, features, strict=True)},
+            [float(f"{bias:.6g}") for bias in model.biases],
+            self.words.reading,
             f"linear model of {len(names)} words and runs of letters",
+            float(f"{model.sharpness:.6g}"),
+            self.targets.many,
+            self.targets.never_empty,
         )
 
 
-def _by_class(values: Any) -> Any:
-    """A row for each class; scikit-learn gives one for two classes."""
+class Model(NamedTuple):
+    """Weights of each label (rows) for each feature (columns): of vectors, and as a table has them; how much of
+    each feature there is."""
+
+    raw: Any
+    weights: Any
+    biases: Any
+    sharpness: float
+    energy: Any
+
+
+def naive_bayes(inputs: Any, codes: Any, labels: int) -> Any:
+    """The weights of complement naive Bayes, as `NaiveBayes` has them, for many rows at once."""
     import numpy as np
 
-    return np.vstack([-values, values]) if values.shape[0] == 1 else values
+    present = np.zeros((len(codes), labels))
+    present[np.arange(len(codes)), codes] = 1.0
+    sums = (inputs.T @ present).T
+    others = sums.sum(axis=0) - sums + SMOOTHING
+    weights = -np.log(others / others.sum(axis=1, keepdims=True))
+    return weights - weights.mean(axis=0)
 
 
 def candidates() -> list[Linear]:
