@@ -171,7 +171,10 @@ def conclude(made: Generated) -> None:
     )
     if artifact.abstain is not None:
         threshold = artifact.abstain.threshold
-        say("abstains on every input" if threshold is None else f"abstains where score is below {threshold:g}")
+        where = (
+            "on every input" if threshold is None else f"where score is below {threshold:g}" if threshold else ""
+        )
+        say(f"abstains {where or 'on nothing'}")
     if not gate.accuracy_met:
         say(made.synthesis.advice)
     hints(made)
