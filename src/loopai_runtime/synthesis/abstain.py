@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _MOST_LEVELS = 100
 _SHOWN = (1.0, 0.98, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1)
 _HARDLY_MORE = 100  # times as many rows that it is of no use to ask for
+_UNSEEN = 0.3  # of a mistake, where there was none among so few
 EVERYTHING = 0.995
 """The share answered from which a program is said to answer everything."""
 
@@ -145,7 +146,7 @@ class _Ranked:
         rows = float(len(self.scores))
         fewest = math.inf
         for at in {*levels, *range(9, len(self.scores), max(1, len(self.scores) // 50))}:
-            rate = (self.wrong[at] + 0.5) / (self.drawn[at] + 1)
+            rate = max(self.wrong[at], _UNSEEN) / self.drawn[at]
             if rate >= 1 - target:
                 continue
             low, high = 1.0, 2.0

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from loopai_runtime.synthesis.strategy import Prediction
 
-_ROUNDS = 50
+_ROUNDS, _HALVINGS = 50, 20
 _ENOUGH = 20_000
 """Answers that three numbers are fitted to; more would only take time."""
 _RIDGE = 1e-6
@@ -33,8 +33,10 @@ def calibrate(answers: Sequence[Prediction], right: Sequence[bool]) -> Calibrati
     start = math.log((hits + 1) / (len(rows) - hits + 1))
     novel = any(novelty for _, novelty, _ in points)
     slope, doubt, offset = _fit(points, start, uses=(True, novel))
-    if doubt < 0 or slope < 0:
-        slope, doubt, offset = _fit(points, start, uses=(slope >= 0, False))
+    if doubt < 0 or slope < 0:  # the two may speak for the same thing: evidence is asked first
+        slope, doubt, offset = _fit(points, start, uses=(True, False))
+    if slope < 0:
+        slope, doubt, offset = _fit(points, start, uses=(False, False))
     return Calibration(*(float(f"{value:.6g}") for value in (max(0.0, slope), offset, max(0.0, doubt))))
 
 
@@ -46,18 +48,38 @@ def probability(calibration: Calibration, answer: Prediction) -> float:
 
 
 def _fit(points: Sequence[tuple[float, float, float]], start: float, uses: tuple[bool, bool]) -> list[float]:
-    """Slope, doubt and offset by Newton's method; what is not used stays 0."""
+    """Slope, doubt and offset by Newton's method with halved steps; what is not used stays 0."""
     weights = [0.0, 0.0, start]
+    loss = _loss(points, weights)
     kept = [at for at, used in enumerate((*uses, True)) if used]
     for _ in range(_ROUNDS):
         gradient, curvature = _derivatives(points, weights)
         step = _solve([[curvature[i][j] + (_RIDGE if i == j else 0.0) for j in kept] for i in kept],
                       [gradient[i] for i in kept])  # fmt: skip
-        for at, change in zip(kept, step, strict=True):
-            weights[at] -= max(-5.0, min(5.0, change))
-        if sum(map(abs, step)) < 1e-8:
+        for _ in range(_HALVINGS):
+            moved = list(weights)
+            for at, change in zip(kept, step, strict=True):
+                moved[at] -= change
+            better = _loss(points, moved)
+            if better <= loss:
+                break
+            step = [change / 2 for change in step]
+        else:
+            break
+        gain, loss, weights = loss - better, better, moved
+        if gain < 1e-9 * len(points):
             break
     return weights
+
+
+def _loss(points: Sequence[tuple[float, float, float]], weights: Sequence[float]) -> float:
+    """Minus the log-likelihood of the targets."""
+    a, b, c = weights
+    total = 0.0
+    for x, y, wanted in points:
+        odds = a * x + b * y + c
+        total += max(odds, 0.0) + math.log1p(math.exp(-abs(odds))) - wanted * odds
+    return total
 
 
 def _derivatives(
