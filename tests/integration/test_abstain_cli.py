@@ -14,7 +14,27 @@ from loopai_runtime.errors import MissingExtra
 
 from .conftest import EXAMPLES, Loopai
 
-FILLER = ["please", "help", "with", "the", "today", "again", "about", "order", "from", "when", "would", "could", "this", "that", "maybe", "soon", "some", "more", "very"]
+FILLER = [
+    "please",
+    "help",
+    "with",
+    "the",
+    "today",
+    "again",
+    "about",
+    "order",
+    "from",
+    "when",
+    "would",
+    "could",
+    "this",
+    "that",
+    "maybe",
+    "soon",
+    "some",
+    "more",
+    "very",
+]
 WORDS = {"shop": ["refund", "parcel", "broken", "late"], "tech": ["login", "password", "screen", "update"]}
 
 
@@ -53,7 +73,7 @@ def test_below_the_threshold_nothing_is_answered_and_the_input_is_queued(
     loopai: Loopai, spec: Callable[..., Path]
 ) -> None:
     abstain = {"target_accuracy": 0.95, "on_abstain": "queue"}
-    made = loopai("generate", spec(rows(600, 0.3), abstain=abstain))
+    made = loopai("generate", spec(rows(600, 0.3), abstain=abstain), "--strategy", "rule")
     assert made.code == 0, made.err
     assert "compile with abstention: " in made.err
     assert "answered" in made.out
@@ -72,7 +92,7 @@ def test_below_the_threshold_nothing_is_answered_and_the_input_is_queued(
 
 
 def test_with_too_few_rows_every_input_abstains(loopai: Loopai, spec: Callable[..., Path]) -> None:
-    made = loopai("generate", spec(rows(30, 0.0), abstain={"target_accuracy": 0.98}))
+    made = loopai("generate", spec(rows(30, 0.0), abstain={"target_accuracy": 0.98}), "--strategy", "rule")
     assert "cannot guarantee 98.0%" in made.err
     assert "needs about" in made.err
     assert "abstains on every input" in made.err
@@ -83,7 +103,7 @@ def test_with_too_few_rows_every_input_abstains(loopai: Loopai, spec: Callable[.
 def test_without_abstain_nothing_abstains_and_the_offload_is_still_said(
     loopai: Loopai, spec: Callable[..., Path]
 ) -> None:
-    made = loopai("generate", spec(rows(600, 0.3)), "-o", "json")
+    made = loopai("generate", spec(rows(600, 0.3)), "--strategy", "rule", "-o", "json")
     summary = json.loads(made.out)
     assert summary["abstain"] is None
     assert summary["safe_offload"]["target_accuracy"] == 0.7
@@ -97,7 +117,7 @@ def test_examples_that_look_mislabelled_are_named_by_line(loopai: Loopai, spec: 
     wrong = [17, 170]
     for at in wrong:
         examples[at]["output"] = "tech" if examples[at]["output"] == "shop" else "shop"
-    made = loopai("generate", spec(examples), "-o", "json")
+    made = loopai("generate", spec(examples), "--strategy", "rule", "-o", "json")
     assert {one["where"] for one in json.loads(made.out)["suspects"]} == {f"train.jsonl:{at + 1}" for at in wrong}
     assert "2 examples look mislabelled" in made.err
 
@@ -107,7 +127,7 @@ def test_unlabelled_inputs_give_the_reference_and_what_to_label(
 ) -> None:
     more = [row["input"] for row in rows(300, 0.5, seed=9)]
     (tmp_path / "more.jsonl").write_text("".join(json.dumps(value) + "\n" for value in more))
-    made = loopai("generate", spec(rows(400, 0.1), unlabelled_from=[{"file": "more.jsonl"}]))
+    made = loopai("generate", spec(rows(400, 0.1), unlabelled_from=[{"file": "more.jsonl"}]), "--strategy", "rule")
     assert "labelling these would teach most" in made.err
     metadata = json.loads((loopai.data_dir / "artifacts/tickets/v1/metadata.json").read_text())
     reference = metadata["judged"]["reference"]

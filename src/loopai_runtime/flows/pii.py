@@ -1,0 +1,77 @@
+"""Personal data in what a version is made of: the texts of its program, and its metadata."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from loopai_runtime import jsonl
+from loopai_runtime.artifacts.bundle import METADATA, PROGRAM
+from loopai_runtime.redaction import find
+from loopai_runtime.synthesis.listing import feature_lines
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from loopai_runtime.artifacts.bundle import Bundle
+
+_DIGESTS = frozenset({"files", "rows", "id", "created_at", "origin"})
+"""Members of metadata that are hashes, times and numbers of our own making."""
+
+
+@dataclass(frozen=True, slots=True)
+class Leak:
+    """Where personal data stands, of which kind, and what it looks like, masked."""
+
+    name: str
+    place: str
+    kind: str
+    masked: str
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def leaks(name: str, bundle: Bundle) -> list[Leak]:
+    """All personal data in a bundle's program and metadata."""
+    found = [*_in_program(bundle.files[PROGRAM].decode("utf-8")), *_in_json(jsonl.loads(bundle.files[METADATA]), "$")]
+    return [
+        Leak(name, place, finding.kind, mask(text[finding.start : finding.end]))
+        for place, text in found
+        for finding in find(text)
+    ]
+
+
+def mask(text: str) -> str:
+    """The first and last character of a text, and how long it is."""
+    return f"{text[0]}…{text[-1]} ({len(text)} characters)"
+
+
+def _in_program(source: str) -> Iterator[tuple[str, str]]:
+    """Each text of a program with its place; in a table of features only the features, not their weights."""
+    tables = feature_lines(source)
+    for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, ast.Constant) or isinstance(node.value, bool):
+            continue
+        if node.lineno in tables and isinstance(node.value, str):
+            for offset, text in tables[node.lineno]:
+                yield f"{PROGRAM}:{node.lineno + offset}", text
+        elif isinstance(node.value, str):
+            for offset, text in enumerate(node.value.split("\n")):
+                yield f"{PROGRAM}:{node.lineno + (offset if node.end_lineno != node.lineno else 0)}", text
+        elif isinstance(node.value, int):
+            yield f"{PROGRAM}:{node.lineno}", str(node.value)
+
+
+def _in_json(value: Any, path: str) -> Iterator[tuple[str, str]]:
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if key not in _DIGESTS:
+                yield f"{METADATA}: {path}.{key}", key
+                yield from _in_json(item, f"{path}.{key}")
+    elif isinstance(value, list):
+        for at, item in enumerate(value):
+            yield from _in_json(item, f"{path}[{at}]")
+    elif isinstance(value, str):
+        yield f"{METADATA}: {path}", value
