@@ -6,6 +6,7 @@ Everything here is computed from the inputs and the schemas alone, so all folds 
 from __future__ import annotations
 
 import math
+import re
 from array import array
 from collections import Counter
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ FORBIDDEN = "forbidden"
 """Key of `Problem.memo`: a predicate of feature names that no program may contain, such as personal data."""
 SUPPORTED_FROM, MIN_SUPPORT = 200, 2
 LONGEST = 4  # letters that are looked at together
+FACT = re.compile(r"\S=\S")  # words have no such sign within
 MAX_CUTS = 31
 MAX_PATHS = 64
 
@@ -162,11 +164,14 @@ class Vocabulary:
 
     @cached_property
     def shares(self) -> list[float]:
-        """How much of its rarity a feature keeps: runs of letters say less each; 0 is unusable in a program."""
-        return [
-            0.0 if not self.usable(name) else 0.25 if self.reading.longest and is_letters(name) else 1.0
-            for name in self.names
-        ]
+        """How much of its rarity a feature keeps: runs of letters say less each than words, facts say more; 0 is
+        unusable in a program."""
+        return [self._share(name) if self.usable(name) else 0.0 for name in self.names]
+
+    def _share(self, name: str) -> float:
+        if FACT.search(name):
+            return 4.0
+        return 0.25 if self.reading.longest and is_letters(name) else 1.0
 
     @cached_property
     def matrix(self) -> Any:
