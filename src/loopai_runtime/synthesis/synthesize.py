@@ -21,7 +21,7 @@ from loopai_runtime.intervals import lower_bound
 from loopai_runtime.synthesis.calibrate import calibrate
 from loopai_runtime.synthesis.folds import folds
 from loopai_runtime.synthesis.judge import Trial, is_right, judge, splits, unseen
-from loopai_runtime.synthesis.learners import bayes, linear, rules
+from loopai_runtime.synthesis.learners import bayes, hybrid, linear, rules
 from loopai_runtime.synthesis.strategy import Calibration, Candidate, Problem, Progress, Strategy, Synthesis
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ _DRAWS = 400_000  # rows drawn in all the bootstrap samples together: large sets
 
 def strategies() -> list[Strategy]:
     """Every way of learning there is, the simplest first."""
-    return [*bayes.candidates(), *rules.candidates(), *linear.candidates()]
+    return [*bayes.candidates(), *rules.candidates(), *linear.candidates(), *hybrid.candidates()]
 
 
 def synthesize(

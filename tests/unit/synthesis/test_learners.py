@@ -12,9 +12,10 @@ from loopai_runtime import jsonl
 from loopai_runtime.sandbox.pool import check
 from loopai_runtime.synthesis.learners import bayes, linear
 from loopai_runtime.synthesis.learners.bayes import NaiveBayes
+from loopai_runtime.synthesis.learners.hybrid import Hybrid, Ruled
 from loopai_runtime.synthesis.learners.linear import Linear
 from loopai_runtime.synthesis.learners.noise import mislabelled, suspects
-from loopai_runtime.synthesis.learners.rules import DecisionList
+from loopai_runtime.synthesis.learners.rules import DecisionList, Rule
 from loopai_runtime.synthesis.learners.sizes import fitting, room
 from loopai_runtime.synthesis.learners.targets import Targets, not_labels
 from loopai_runtime.synthesis.strategy import Calibration, Fitted, Prediction, Problem, Strategy
@@ -343,3 +344,29 @@ def test_rules_are_tried_in_the_order_they_stand() -> None:
     assert accuracy(fitted, rows) == 1.0
     assert program(fitted)["explain"]({"text": "please stop"})[0]["answer"] == "stop"
     assert jsonl.canonical(program(fitted)["explain"]({"text": "?"}))
+
+
+def exception(draw: random.Random) -> tuple[Any, Any]:
+    """A ticket that one long code settles against all its words."""
+    value, label = ticket(draw)
+    if draw.random() < 0.1:
+        words = [word for topic in TOPICS.values() for word in topic]
+        return {"text": " ".join(draw.choices(words, k=12)) + " vip"}, "board"
+    return value, label
+
+
+def test_a_rule_goes_before_the_table_where_it_is_surer() -> None:
+    fitted = learn(Hybrid(), made(exception, 800, 0))
+    assert isinstance(fitted, Ruled)
+    assert accuracy(fitted, made(exception, 300, 1)) >= 0.97
+    ruled = Ruled([*fitted.rules, Rule("vip", "board", 4.0)], fitted.table)
+    assert program(ruled)["run"]({"text": "waiter rude vip"}) == "board"
+    assert program(ruled)["explain"]({"text": "waiter rude vip"})[0]["feature"] == "vip"
+
+
+def test_without_a_surer_rule_a_hybrid_is_its_table() -> None:
+    rows = made(ticket, 300, 0)
+    fitted = learn(Hybrid(), rows)
+    assert isinstance(fitted, Ruled)
+    assert fitted.rules == []
+    assert accuracy(fitted, made(ticket, 100, 1)) >= 0.97

@@ -56,6 +56,11 @@ class Linear:
             [*[int(part * most) for part in SHARES.values()], *[max(most, size) for size in LARGEST.values()]]
         )
 
+    def usual(self, problem: Problem, rows: Rows, seed: int) -> Table:
+        """The table of the middle size alone."""
+        learning = Learning(problem, rows, seed)
+        return learning.tables([room(len(learning.targets.labels))])[0]
+
 
 class Learning:
     """One set of rows to learn from."""
