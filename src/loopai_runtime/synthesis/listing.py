@@ -55,6 +55,7 @@ def program(
         offset=calibration.offset,
         doubt=calibration.doubt,
         limit=features.MAX_CHARACTERS,
+        spelled=features.MAX_SPELLED,
         token=ascii(features.TOKEN.pattern),
         run=ascii(features.RUN.pattern),
         longest=reading.longest,
@@ -134,6 +135,7 @@ EXPECTED = {expected}
 SLOPE, OFFSET, DOUBT = {slope!r}, {offset!r}, {doubt!r}
 
 MAX_CHARACTERS = {limit}
+MAX_SPELLED = {spelled}  # different words of a text whose letters are read
 TOKEN = re.compile({token})
 RUN = re.compile({run})
 DIGIT = re.compile("[0-9]")
