@@ -13,7 +13,7 @@ from loopai_runtime.synthesis import features
 from loopai_runtime.synthesis.vocabulary import EMITTED
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from loopai_runtime.synthesis.strategy import JSON, Calibration, Problem
     from loopai_runtime.synthesis.vocabulary import Reading
@@ -27,13 +27,15 @@ def table(
     scales: list[float],
     sharpness: float,
     rows: Sequence[tuple[str, tuple[int, ...]]],
-    packed: Sequence[str],
+    packed: Mapping[str, Sequence[str]],
 ) -> str:
-    """A table's constants: `rows` are features with weights and rarity, `packed` the same as lines of text."""
+    """A table's constants: `rows` are features with weights and rarity, `packed` what features each line has."""
     weights = (
         _READABLE.format(rows="\n".join(f"    {name!r}: {row!r}," for name, row in rows))
         if len(rows) <= READABLE
-        else _DENSE.format(rows="\n".join(map(_escaped, packed)))
+        else _DENSE.format(
+            rows="\n".join(_escaped(row) + "\t".join(map(_escaped, n)) for row, n in packed.items())
+        )
     )
     return _TABLE.format(labels=labels, biases=biases, scales=scales, sharpness=sharpness, table=weights)
 
@@ -89,16 +91,18 @@ TABLE = {{
 }}"""
 
 _DENSE = '''\
-# A line a feature, the strongest first: a character for each label (its code less 79 is the weight, from -44
-# to 44), one for the feature's rarity (its code less 35), the feature.
+# The strongest features first. A line has a character for each label (its code less 79 is the weight, from -44
+# to 44), one for rarity (its code less 35), and the features that weigh so, with tabs between them.
 ROWS = """
 {rows}
 """
 # In memory a feature is one number with 24 bits a label: one addition adds its weights for all labels.
 WIDTH = len(LABELS) + 1
 TABLE = {{
-    row[WIDTH:]: int.from_bytes("\\0\\0".join(row[:WIDTH]).encode("ascii"), "little")
+    name: number
     for row in ROWS[1:-1].split("\\n")
+    for number in [int.from_bytes("\\0\\0".join(row[:WIDTH]).encode("ascii"), "little")]
+    for name in row[WIDTH:].split("\\t")
 }}'''
 
 _TABLE = """\

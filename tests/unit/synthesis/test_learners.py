@@ -321,17 +321,18 @@ def test_an_input_of_unknown_words_is_new_and_doubted() -> None:
 
 def test_tables_are_as_large_as_their_labels_allow() -> None:
     assert room(2) == room(9) < room(20) < room(77) < room(150) < 512_000
-    assert fitting(["ab", "é", "abcd"], 3, 14) == 2
+    assert fitting(["ab", "é", "abcd"], [1, 2, 3], 3, 14) == 2
+    assert fitting(["ab", "é", "abcd"], [1, 2, 1], 3, 19) == 3
     rows = made(
         lambda draw: (
             {"text": " ".join(draw.choices([f"{a}{b}" for a in WORDS for b in WORDS], k=12))},
             draw.choice("xy"),
         ),
-        900,
+        2100,
         0,
     )
     sizes = [
-        len(f.emit(problem(rows), Calibration(1.0, 0.0, 0.0))) for f in Linear().fit(problem(rows), range(900), 0)
+        len(f.emit(problem(rows), Calibration(1.0, 0.0, 0.0))) for f in Linear().fit(problem(rows), range(2100), 0)
     ]
     assert sizes[0] < 25_000
     assert sizes[1] < 65_536

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import count
 from typing import TYPE_CHECKING
 
 from loopai_runtime.synthesis.learners.sizes import fitting, room
@@ -44,7 +45,7 @@ class NaiveBayes:
         rows, size = targets.rows, len(targets.labels)
         rarity = words.rarities(rows)
         order = self._strongest(words, rows, targets, rarity)[: self.most]
-        kept = order[: fitting((words.names[at] for at in order), size, room(size))]
+        kept = order[: fitting((words.names[at] for at in order), count(), size, room(size))]
         rarity = {at: rarity[at] for at in kept}
         weights = self._weights(*_count(words, rows, targets, rarity), targets.many)
         used = {at: [value * math.sqrt(rarity[at]) for value in weights[at]] for at in kept}

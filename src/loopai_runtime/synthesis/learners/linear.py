@@ -25,6 +25,7 @@ SHARES = {"linear, small": 0.2, "linear": 1.0}
 """How much of the room that a program has its table may take."""
 LARGEST = {"linear, large": 350_000}
 """Bytes of a table where weak words are many and labels few, as in sentiment."""
+SMALL_FROM = 2000  # examples from which a small table is judged surely enough to be preferred
 COMMON = 0.5  # a feature is worth how far it parts the labels times how much of it there is, to this power
 COST = 1.0
 BAYES = 5.0  # the share of naive Bayes, divided by the square of the number of labels
@@ -52,9 +53,9 @@ class Linear:
     def fit(self, problem: Problem, rows: Rows, seed: int) -> list[Table]:
         learning = Learning(problem, rows, seed)
         most = room(len(learning.targets.labels))
-        return learning.tables(
-            [*[int(part * most) for part in SHARES.values()], *[max(most, size) for size in LARGEST.values()]]
-        )
+        parts = [1.0 if len(problem) < SMALL_FROM else part for part in SHARES.values()]
+        sizes = [int(part * most) for part in parts] + [max(most, size) for size in LARGEST.values()]
+        return learning.tables(sizes)
 
     def usual(self, problem: Problem, rows: Rows, seed: int) -> Table:
         """The table of the middle size alone."""
@@ -104,10 +105,12 @@ class Learning:
         whole = self.train(features)
         order = self._strongest(features, whole)
         names = [self.words.names[at] for at in order]
+        alike = self._alike(features)
+        kinds = [alike[at] for at in order]
         tables: list[Table] = []
         known = 0
         for size in sizes:
-            most = fitting(names, len(self.targets.labels), size)
+            most = fitting(names, kinds, len(self.targets.labels), size)
             if tables and most == known:
                 tables.append(tables[-1])
             elif most == len(features):
@@ -117,6 +120,14 @@ class Learning:
                 tables.append(self.table(kept, self.train(kept)))
             known = most
         return tables
+
+    def _alike(self, features: list[int]) -> dict[int, tuple[float, int]]:
+        """What features that the same rows have are known by: they get the same weights."""
+        import numpy as np
+
+        draws = np.random.RandomState(self.seed).random_sample(self.matrix.shape[0])
+        sums = (self.matrix.T @ draws).tolist()
+        return {at: (sums[at], self.rarity[at]) for at in features}
 
     def _strongest(self, features: list[int], model: Model) -> list[int]:
         strength = (model.raw.std(axis=0) * model.energy**COMMON).tolist()
