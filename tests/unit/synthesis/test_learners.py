@@ -10,6 +10,7 @@ import pytest
 
 from loopai_runtime import jsonl
 from loopai_runtime.sandbox.pool import check
+from loopai_runtime.synthesis.labels import named
 from loopai_runtime.synthesis.learners import bayes, linear
 from loopai_runtime.synthesis.learners.bayes import NaiveBayes
 from loopai_runtime.synthesis.learners.hybrid import Hybrid, Ruled
@@ -242,6 +243,17 @@ def test_the_description_of_a_label_counts_as_its_name() -> None:
     ]
     schema = {"oneOf": [{"const": "A1"}, {"const": "B1"}, {"const": "C1", "description": "Invoices and billing"}]}
     assert program(learn(Linear(), rows, schema))["run"]({"text": "my invoices are wrong"}) == "C1"
+
+
+def test_a_code_is_no_name() -> None:
+    rows: Rows = [({"text": f"la casa {w}"}, "es") for w in WORDS[:4]] + [
+        ({"text": f"il gatto {w}"}, "it") for w in WORDS[4:8]
+    ]
+    assert named(problem(rows, {"enum": ["es", "it", "de"]})) == {}
+    assert [one.words for one in named(problem([(1, "lateParcel"), (2, "退款")])).values()] == [
+        "late parcel",
+        "退款",
+    ]
 
 
 def test_with_many_examples_names_say_nothing() -> None:
