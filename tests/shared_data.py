@@ -18,3 +18,12 @@ def rows(name: str, part: str) -> list[dict[str, Any]]:
         pytest.skip(f"no benchmark data at {path.parent}")
     with path.open(encoding="utf-8", newline="\n") as lines:
         return [json.loads(line) for line in lines]
+
+
+def card(name: str) -> dict[str, Any]:
+    """What is said of a set: its schemas, source and licence."""
+    path = ROOT / name / "card.json"
+    if not path.exists():
+        pytest.skip(f"no benchmark data at {path.parent}")
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found

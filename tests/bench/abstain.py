@@ -25,10 +25,10 @@ COVERED = {"banking77": (0.80, 0.837, 0.768), "trec6": (0.70, 0.354, 0.705), "sm
 TRIAL_ROWS = 600
 
 
-def answered(rows: Rows, test: Rows, seed: int = 0, strategy: str = "auto") -> tuple[float, float | None]:
+def answered(name: str, rows: Rows, test: Rows, seed: int = 0) -> tuple[float, float | None]:
     """Share of `test` that a program from `rows` answers under the guarantee, and how often it is right there."""
-    problem = problem_of("trial", rows, offload_target=TARGET)
-    made = synthesize(problem, strategy=strategy, seed=seed)
+    problem = problem_of(name, rows, offload_target=TARGET)
+    made = synthesize(problem, strategy="auto", seed=seed)
     threshold = made.offload.threshold
     if threshold is None:
         return 0.0, None
@@ -43,7 +43,7 @@ def coverage() -> None:
     print("| set | answered | right | bar | embedding surrogate | TF-IDF gate |\n|---|---|---|---|---|---|")
     for name, (bar, surrogate, gate) in COVERED.items():
         train, test = shared_data.rows(name, "train"), shared_data.rows(name, "test")
-        share, right = answered(train[:5000], test)
+        share, right = answered(name, train[:5000], test)
         print(f"| {name} | {share:.3f} | {right or 0:.4f} | {bar} | {surrogate} | {gate} |", flush=True)
 
 
@@ -56,7 +56,7 @@ def guarantee(trials: int) -> None:
         for seed in range(trials):
             order = random.Random(f"{name}/{seed}").sample(range(len(rows)), min(len(rows), TRIAL_ROWS + 4000))
             train, rest = order[:TRIAL_ROWS], order[TRIAL_ROWS:]
-            share, right = answered([rows[at] for at in train], [rows[at] for at in rest], seed)
+            share, right = answered(name, [rows[at] for at in train], [rows[at] for at in rest], seed)
             good += right is None or right >= TARGET
             shares.append(share)
         kept, total = kept + good, total + trials

@@ -359,3 +359,26 @@ def test_the_same_version_exports_the_same_bytes(two: Loopai, tmp_path: Path) ->
     for name in ("a.zip", "b.zip"):
         two("export", TASK, "--out", tmp_path / name)
     assert (tmp_path / "a.zip").read_bytes() == (tmp_path / "b.zip").read_bytes()
+
+
+def test_personal_data_stays_out_of_programs_and_is_found_where_it_is_not(
+    loopai: Loopai, write_spec: Callable[..., Path]
+) -> None:
+    tail = {"good": "mail bob@example.com", "bad": "see http://shop.example/x or call 555-123-4567"}
+    examples = [
+        {"input": {"text": f"{word} {thing} {n} {tail[label]}"}, "output": label}
+        for n, thing in enumerate(["lamp", "chair", "phone", "table", "shop"] * 24)
+        for word, label in (("lovely", "good"), ("awful", "bad"))
+    ]
+    assert loopai("generate", write_spec(examples=examples)).code == 0
+    clean = loopai("verify", "tiny", "--pii")
+    assert (clean.code, clean.err) == (0, "no personal data was found\n")
+    program = (loopai.data_dir / "artifacts/tiny/v1/program.py").read_text()
+    assert "example.com" not in program
+
+    assert loopai("generate", write_spec(description="ask bob@example.com", examples=examples)).code == 0
+    found = loopai("verify", "tiny@2", "--pii", "-o", "json")
+    assert found.code == 1
+    assert {leak["kind"] for leak in found.json} == {"EMAIL"}
+    assert all("bob" not in leak["masked"] for leak in found.json)
+    assert any(leak["place"].startswith("program.py:") for leak in found.json)

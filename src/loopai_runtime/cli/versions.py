@@ -304,19 +304,31 @@ def verify(
     target: Annotated[
         str, typer.Argument(metavar="TASK[@V]|BUNDLE", help="All versions of a task, one of them, or a bundle.")
     ],
+    pii: Annotated[
+        bool, typer.Option("--pii", help="Look for personal data in programs and metadata instead.")
+    ] = False,
     output: options.OutputFormat = Output.TABLE,
     data_dir: options.DataDir = None,
     config: options.ConfigFile = None,
 ) -> None:
     """Check every file of an artifact: its digest, that it equals a template, what the sandbox's policy says.
 
-    Exits 1 if an artifact fails.
+    Exits 1 if an artifact fails, or with --pii if there is personal data in one.
     """
     from loopai_runtime.artifacts.store import ArtifactStore
     from loopai_runtime.cli.render import rows, say
+    from loopai_runtime.flows.versions import personal_data
     from loopai_runtime.flows.versions import verify as run_flow
 
     settings = options.settings(data_dir, config)
+    if pii:
+        found = [leak.as_dict() for leak in personal_data(ArtifactStore(settings.layout), target)]
+        if found or output is not Output.TABLE:
+            rows(found, output, {"name": "name", "place": "place", "kind": "kind", "masked": "looks like"})
+        say(f"{len(found)} places with personal data" if found else "no personal data was found")
+        if found:
+            raise typer.Exit(1)
+        return
     verdicts = run_flow(ArtifactStore(settings.layout), target, settings.config)
     names = ("name", "ok", "sha256")
     rows([verdict.as_dict() for verdict in verdicts], output, dict(zip(names, names, strict=True)))

@@ -24,6 +24,7 @@ from loopai_runtime.models import (
     new_id,
     utc_now,
 )
+from loopai_runtime.redaction import flags
 from loopai_runtime.sandbox import Program
 from loopai_runtime.synthesis import examples as example_files
 from loopai_runtime.synthesis.strategy import Problem
@@ -159,7 +160,7 @@ def generate(
         examples = example_files.load_examples(loaded)
         seed = spec.generate.seed if seed is None else seed
         synthesis = synthesize(
-            problem_of(spec, examples),
+            problem_of(spec, examples, config),
             strategy=strategy or spec.generate.strategy,
             seed=seed,
             budget_s=budget_s,
@@ -177,7 +178,7 @@ def generate(
         return _store(artifact, gate, latency, synthesis, examples, survey, layout)
 
 
-def problem_of(spec: TaskSpecification, examples: ExampleSet) -> Problem:
+def problem_of(spec: TaskSpecification, examples: ExampleSet, config: Config) -> Problem:
     return Problem(
         name=spec.name,
         description=spec.description,
@@ -189,6 +190,8 @@ def problem_of(spec: TaskSpecification, examples: ExampleSet) -> Problem:
         accuracy_target=spec.accuracy_target,
         offload_target=spec.abstain.target_accuracy if spec.abstain else min(spec.accuracy_target, 0.999),
         offload_confidence=spec.abstain.confidence if spec.abstain else OFFLOAD_CONFIDENCE,
+        forbidden=flags,
+        min_support=config.privacy.min_support,
     )
 
 

@@ -14,6 +14,7 @@ from loopai_runtime.artifacts.bundle import PROGRAM, SIGNATURE
 from loopai_runtime.errors import LoopaiError, NotFound, PolicyRefused, TamperedArtifact, UsageError
 from loopai_runtime.flows.execute import Executor, Request
 from loopai_runtime.flows.measure import open_pool
+from loopai_runtime.flows.pii import Leak, leaks
 from loopai_runtime.models import VersionStatus
 from loopai_runtime.sandbox import SyncPool
 
@@ -169,8 +170,20 @@ def verify(store: ArtifactStore, target: str, config: Config) -> list[Verdict]:
 
     Raises UsageError, NotFound, StorageError.
     """
+    return [_verdict(name, read, config) for name, read in _meant(store, target)]
+
+
+def personal_data(store: ArtifactStore, target: str) -> list[Leak]:
+    """The personal data in the programs and metadata of what `verify` checks.
+
+    Raises UsageError, NotFound, StorageError, TamperedArtifact.
+    """
+    return [leak for name, read in _meant(store, target) for leak in leaks(name, read())]
+
+
+def _meant(store: ArtifactStore, target: str) -> list[tuple[str, Callable[[], Bundle]]]:
     if "/" in target or "." in target:  # no reference has either
-        return [_verdict(target, partial(archive.read, Path(target)), config)]
+        return [(target, partial(archive.read, Path(target)))]
     if "@" in target:
         task_id, version = store.resolve(target)
         numbers = [version]
@@ -179,7 +192,7 @@ def verify(store: ArtifactStore, target: str, config: Config) -> list[Verdict]:
         numbers = sorted(store.state(task_id).versions)
         if not numbers:
             raise NotFound(f"{task_id} has no version yet", hint="loopai generate SPEC makes one")
-    return [_verdict(ref, partial(_stored, store, ref), config) for ref in (f"{task_id}@v{n}" for n in numbers)]
+    return [(ref, partial(_stored, store, ref)) for ref in (f"{task_id}@v{n}" for n in numbers)]
 
 
 def _stored(store: ArtifactStore, reference: str) -> Bundle:

@@ -241,6 +241,8 @@ def _has_phone_shape(shown: str, digits: str, named: bool) -> bool:
         and digits[0] != "0"
     ):
         return named
+    if separators == {" "} and len(groups[0]) < 3 and all(len(group) == 3 for group in groups[1:]) and not named:
+        return digits[0] == "0"  # thousands
     if longest > 8 or (len(groups) > 6 and not named):
         return False
     if len(digits) < 8 and not named:

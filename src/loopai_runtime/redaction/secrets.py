@@ -25,8 +25,8 @@ _PREFIXED = re.compile(
 )
 _NAMED = re.compile(
     r"(?i)(?<![A-Za-z])(?:password|passwd|passphrase|passwort|pwd|secret|client_secret|api[_ -]?key"
-    r"|access[_ -]?key|auth[_ -]?token|access[_ -]?token|private[_ -]?key|token)[\"']?\s{0,3}(?:[:=]|is\s)\s{0,3}[\"']?"
-    r"([^\s\"',;<>]{4,200})"
+    r"|access[_ -]?key|auth[_ -]?token|access[_ -]?token|private[_ -]?key|token)[\"']?\s{0,3}(?:[:=]|is\s)"
+    r"\s{0,3}[\"']?([^\s\"',;<>]{4,200})"
 )
 _BEARER = re.compile(r"(?i)\b(?:bearer|basic)\s{1,3}([A-Za-z0-9+/._~-]{16,4000}={0,2})")
 

@@ -19,6 +19,8 @@ from typing import Any
 
 # Later characters of a text are not read: this bounds the time of a call.
 MAX_CHARACTERS = 20_000
+# Of so many different words the letters are read: a long text has words enough to go by.
+MAX_SPELLED = 200
 
 # Signs and spaces of all scripts, by block: what a word cannot contain.
 SIGNS = (
@@ -53,16 +55,18 @@ def word_features(written: list[str]) -> list[str]:
     return found
 
 
-def letter_features(word: str, longest: int) -> list[str]:
-    """The runs of 2 to `longest` characters in a word, its two ends counting as characters."""
-    found = []
-    size = len(word)
-    if size > 1:
-        for length in range(2, min(longest, size + 1) + 1):
-            found.append("_" + word[: length - 1])
-            found.append(word[1 - length :] + "_")
-            found += [f"~{word[at : at + length]}" for at in range(size - length + 1)]
-    return found
+def letter_features(words: list[str], longest: int) -> list[str]:
+    """The runs of 2 to `longest` characters in words, the two ends of a word counting as characters."""
+    edges = []
+    within = []
+    for word in words:
+        size = len(word)
+        if size > 1:
+            for length in range(2, min(longest, size + 1) + 1):
+                edges.append("_" + word[: length - 1])
+                edges.append(word[1 - length :] + "_")
+                within += [word[at : at + length] for at in range(size - length + 1)]
+    return edges + ["~" + run for run in dict.fromkeys(within)]
 
 
 def run_features(text: str) -> list[str]:
@@ -79,8 +83,7 @@ def text_features(text: str, longest: int) -> list[str]:
     written = tokens(text)
     found = word_features(written)
     if longest:
-        for word in dict.fromkeys([token.lower() for token in written]):
-            found += letter_features(word, longest)
+        found += letter_features(list(dict.fromkeys([token.lower() for token in written]))[:MAX_SPELLED], longest)
         if not text.isascii():
             found += run_features(text)
     return found

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from loopai_runtime.synthesis.strategy import JSON, Problem
 
+_WORD = re.compile(r"[a-z]{4}")
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
@@ -24,12 +25,15 @@ class Named(NamedTuple):
 
 
 def named(problem: Problem) -> dict[bytes, Named]:
-    """The labels that have names, by their canonical JSON: those of the schema, then those of the examples."""
+    """The labels that have names, by their canonical JSON: those of the schema, then those of the examples.
+
+    A code such as `it` or `A1` is no name: it says nothing, or in some language something else.
+    """
     found = {jsonl.canonical(label): Named(label, text, True) for label, text in _declared(problem.output_schema)}
     for label in problem.labels:
         if isinstance(label, str):
             found.setdefault(jsonl.canonical(label), Named(label, _words(label), False))
-    return found
+    return {key: one for key, one in found.items() if not one.words.isascii() or _WORD.search(one.words)}
 
 
 def _declared(schema: dict[str, Any]) -> Iterator[tuple[str, str]]:

@@ -6,6 +6,7 @@ policy; each function computes what the trained model computes, operation by ope
 
 from __future__ import annotations
 
+import ast
 import inspect
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from loopai_runtime.synthesis import features
 from loopai_runtime.synthesis.vocabulary import EMITTED
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from loopai_runtime.synthesis.strategy import JSON, Calibration, Problem
     from loopai_runtime.synthesis.vocabulary import Reading
@@ -27,13 +28,15 @@ def table(
     scales: list[float],
     sharpness: float,
     rows: Sequence[tuple[str, tuple[int, ...]]],
-    packed: Sequence[str],
+    packed: Mapping[str, Sequence[str]],
 ) -> str:
-    """A table's constants: `rows` are features with weights and rarity, `packed` the same as lines of text."""
+    """A table's constants: `rows` are features with weights and rarity, `packed` what features each line has."""
     weights = (
         _READABLE.format(rows="\n".join(f"    {name!r}: {row!r}," for name, row in rows))
         if len(rows) <= READABLE
-        else _DENSE.format(rows="\n".join(map(_escaped, packed)))
+        else _DENSE.format(
+            rows="\n".join(_escaped(row) + "\t".join(map(_escaped, n)) for row, n in packed.items())
+        )
     )
     return _TABLE.format(labels=labels, biases=biases, scales=scales, sharpness=sharpness, table=weights)
 
@@ -55,6 +58,7 @@ def program(
         offset=calibration.offset,
         doubt=calibration.doubt,
         limit=features.MAX_CHARACTERS,
+        spelled=features.MAX_SPELLED,
         token=ascii(features.TOKEN.pattern),
         run=ascii(features.RUN.pattern),
         longest=reading.longest,
@@ -64,6 +68,24 @@ def program(
         functions="\n\n".join(inspect.getsource(part) for part in EMITTED),
         answer=answer,
     )
+
+
+def feature_lines(source: str) -> dict[int, list[tuple[int, str]]]:
+    """Where in a program's source its dense table stands, by line: the features of each of its lines, without
+    their weights, with how many lines below that one they are."""
+    values: dict[str, ast.Constant] = {}
+    labels = 0
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            if node.targets[0].id == "LABELS" and isinstance(node.value, ast.List):
+                labels = len(node.value.elts)
+            elif node.targets[0].id == "ROWS" and isinstance(node.value, ast.Constant):
+                values["ROWS"] = node.value
+    rows = values.get("ROWS")
+    if rows is None or not isinstance(rows.value, str) or not labels:
+        return {}
+    lines = enumerate(rows.value.split("\n"))
+    return {rows.lineno: [(at, name) for at, line in lines for name in line[labels + 1 :].split("\t")]}
 
 
 def _comment(text: str) -> str:
@@ -88,16 +110,18 @@ TABLE = {{
 }}"""
 
 _DENSE = '''\
-# A line a feature, the strongest first: a character for each label (its code less 79 is the weight, from -44
-# to 44), one for the feature's rarity (its code less 35), the feature.
+# The strongest features first. A line has a character for each label (its code less 79 is the weight, from -44
+# to 44), one for rarity (its code less 35), and the features that weigh so, with tabs between them.
 ROWS = """
 {rows}
 """
 # In memory a feature is one number with 24 bits a label: one addition adds its weights for all labels.
 WIDTH = len(LABELS) + 1
 TABLE = {{
-    row[WIDTH:]: int.from_bytes("\\0\\0".join(row[:WIDTH]).encode("ascii"), "little")
+    name: number
     for row in ROWS[1:-1].split("\\n")
+    for number in [int.from_bytes("\\0\\0".join(row[:WIDTH]).encode("ascii"), "little")]
+    for name in row[WIDTH:].split("\\t")
 }}'''
 
 _TABLE = """\
@@ -134,6 +158,7 @@ EXPECTED = {expected}
 SLOPE, OFFSET, DOUBT = {slope!r}, {offset!r}, {doubt!r}
 
 MAX_CHARACTERS = {limit}
+MAX_SPELLED = {spelled}  # different words of a text whose letters are read
 TOKEN = re.compile({token})
 RUN = re.compile({run})
 DIGIT = re.compile("[0-9]")

@@ -8,7 +8,7 @@ gates: `synthesize` treats them all alike.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
@@ -58,6 +58,10 @@ class Problem:
     offload_confidence: float = 0.95
     description: str = ""
     memo: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
+    forbidden: Callable[[str], bool] | None = field(default=None, repr=False)
+    """Which features no program may contain, such as personal data."""
+    min_support: int = 2
+    """Distinct inputs that a feature must occur in, from 200 examples on."""
 
     def __len__(self) -> int:
         return len(self.inputs)

@@ -113,8 +113,10 @@ class Table:
     def text(self) -> str:
         """The table as it stands in programs."""
         rows = self.rows()
-        lines = [characters(row) + name for name, row in rows]
-        return listing.table(self.labels, self.biases, self.scales, self.sharpness, rows, lines)
+        packed: dict[str, list[str]] = {}
+        for name, row in rows:
+            packed.setdefault(characters(row), []).append(name)
+        return listing.table(self.labels, self.biases, self.scales, self.sharpness, rows, packed)
 
 
 def characters(row: tuple[int, ...]) -> str:

@@ -6,6 +6,7 @@ Everything here is computed from the inputs and the schemas alone, so all folds 
 from __future__ import annotations
 
 import math
+import re
 from array import array
 from collections import Counter
 from dataclasses import dataclass, field
@@ -21,10 +22,9 @@ if TYPE_CHECKING:
 
     from loopai_runtime.synthesis.strategy import Problem, Rows
 
-FORBIDDEN = "forbidden"
-"""Key of `Problem.memo`: a predicate of feature names that no program may contain, such as personal data."""
-SUPPORTED_FROM, MIN_SUPPORT = 200, 2
+SUPPORTED_FROM = 200  # examples; with fewer, one occurrence of a feature is enough
 LONGEST = 4  # letters that are looked at together
+FACT = re.compile(r"\S=\S")  # words have no such sign within
 MAX_CUTS = 31
 MAX_PATHS = 64
 
@@ -60,16 +60,17 @@ class Reading(NamedTuple):
         """The main text is the longest in all; numbers are cut at quantiles; absences of what is common count."""
         known: Reading | None = problem.memo.get("reading")
         if known is None:
-            known = problem.memo["reading"] = _reading(problem.inputs, problem.memo.get(FORBIDDEN))
+            known = problem.memo["reading"] = _reading(problem)
         return known if letters else known._replace(longest=0)
 
 
-def _reading(inputs: Iterable[Any], forbidden: Callable[[str], bool] | None) -> Reading:
+def _reading(problem: Problem) -> Reading:
+    forbidden = problem.forbidden
     characters: Counter[str] = Counter()
     numbers: dict[str, list[float]] = {}
     present: Counter[str] = Counter()
     rows = 0
-    for value in inputs:
+    for value in problem.inputs:
         rows += 1
         items = features.leaves(value)
         present.update({path for path, _ in items})
@@ -81,7 +82,9 @@ def _reading(inputs: Iterable[Any], forbidden: Callable[[str], bool] | None) -> 
     present = Counter({path: n for path, n in present.items() if n > 1 and not (forbidden and forbidden(path))})
     main = max(characters, key=lambda path: (characters[path], path), default="")
     usual = [path for path, _ in sorted(present.items(), key=lambda item: (-item[1], item[0]))]
-    expected = [path for path in usual if "[]" not in path and present[path] <= rows - MIN_SUPPORT][:MAX_PATHS]
+    expected = [path for path in usual if "[]" not in path and present[path] <= rows - problem.min_support][
+        :MAX_PATHS
+    ]
     measured = [path for path in usual if path in numbers][:MAX_PATHS]
     cuts = {path: found for path in sorted(measured) if (found := _cuts(numbers[path]))}
     return Reading(LONGEST, main, cuts, tuple(sorted(expected)))
@@ -111,6 +114,7 @@ class Vocabulary:
 
     reading: Reading
     forbidden: Callable[[str], bool] | None = None
+    min_support: int = 2
     names: list[str] = field(default_factory=list)
     rows: list[array[int]] = field(default_factory=list)
     hints: dict[bytes, int] = field(default_factory=dict)
@@ -124,7 +128,7 @@ class Vocabulary:
         key = ("vocabulary", repr(reading))
         known: Vocabulary | None = problem.memo.get(key)
         if known is None:
-            known = cls(reading, problem.memo.get(FORBIDDEN))
+            known = cls(reading, problem.forbidden, problem.min_support)
             known._read(problem.inputs, {key: one.words for key, one in named(problem).items()})
             problem.memo[key] = known
         return known
@@ -159,7 +163,7 @@ class Vocabulary:
                 repeats.update(self.rows[row])
             seen.add(self.alike[row])
         n = len(rows)
-        least = MIN_SUPPORT if n >= SUPPORTED_FROM else 1
+        least = self.min_support if n >= SUPPORTED_FROM else 1
         return {
             at: max(1, min(88, round((math.log((1 + n) / (1 + count)) + 1) ** 2 * self.shares[at])))
             for at, count in counts.items()
@@ -168,11 +172,14 @@ class Vocabulary:
 
     @cached_property
     def shares(self) -> list[float]:
-        """How much of its rarity a feature keeps: runs of letters say less each; 0 is unusable in a program."""
-        return [
-            0.0 if not self.usable(name) else 0.25 if self.reading.longest and is_letters(name) else 1.0
-            for name in self.names
-        ]
+        """How much of its rarity a feature keeps: runs of letters say less each than words, facts say more; 0 is
+        unusable in a program."""
+        return [self._share(name) if self.usable(name) else 0.0 for name in self.names]
+
+    def _share(self, name: str) -> float:
+        if FACT.search(name):
+            return 4.0
+        return 0.25 if self.reading.longest and is_letters(name) else 1.0
 
     @cached_property
     def matrix(self) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import count
 from typing import TYPE_CHECKING
 
 from loopai_runtime.synthesis.learners.sizes import fitting, room
@@ -44,11 +45,10 @@ class NaiveBayes:
         rows, size = targets.rows, len(targets.labels)
         rarity = words.rarities(rows)
         order = self._strongest(words, rows, targets, rarity)[: self.most]
-        kept = order[: fitting((words.names[at] for at in order), size, room(size))]
+        kept = order[: fitting((words.names[at] for at in order), count(), size, room(size))]
         rarity = {at: rarity[at] for at in kept}
-        sums, totals = _count(words, rows, targets, rarity)
-        drift, gains = self._weights(sums, totals)
-        used = {at: _centred(drift, gains[at], math.sqrt(rarity[at])) for at in kept}
+        weights = self._weights(*_count(words, rows, targets, rarity), targets.many)
+        used = {at: [value * math.sqrt(rarity[at]) for value in weights[at]] for at in kept}
         step = 1 if targets.many else 1 + len(rows) // SAMPLE
         scores = [_scores(words, row, used, rarity, size) for row in rows[::step]]
         return [
@@ -68,48 +68,61 @@ class NaiveBayes:
     def _strongest(self, words: Vocabulary, rows: Rows, targets: Targets, rarity: dict[int, int]) -> list[int]:
         """Features by how far they part the labels and how much of them there is, the strongest first."""
         sums, totals = _count(words, rows, targets, rarity)
-        drift, gains = self._weights(sums, totals)
-        strength = {}
-        for at, own in gains.items():
-            parts = [value + own.get(label, 0.0) for label, value in enumerate(drift)]
-            strength[at] = (max(parts) - min(parts)) * math.sqrt(sum(sums[at].values()))
-        return sorted(gains, key=lambda at: (-strength[at], words.names[at]))
+        strength = {
+            at: (max(map(abs, own)) if targets.many else max(own) - min(own)) * math.sqrt(sum(sums[at].values()))
+            for at, own in self._weights(sums, totals, targets.many).items()
+        }
+        return sorted(strength, key=lambda at: (-strength[at], words.names[at]))
 
-    def _weights(self, sums: Sums, totals: list[float]) -> tuple[list[float], Sums]:
-        """A feature speaks for a label by minus the log of how common it is among all the other labels.
+    def _weights(self, sums: Sums, totals: list[float], many: bool) -> dict[int, list[float]]:
+        """How much a feature speaks for each label."""
+        return self._present_or_not(sums, totals) if many else self._complement(sums, totals)
+
+    def _complement(self, sums: Sums, totals: list[float]) -> dict[int, list[float]]:
+        """For a label speaks minus the log of how common a feature is among all the other labels; around 0.
 
         That is the sum of what only depends on the label, and of a gain for the few labels that have the feature.
         """
-        whole, prior = sum(totals), self.smoothing * len(sums)
+        size, whole, prior = len(totals), sum(totals), self.smoothing * len(sums)
         rest = [math.log(whole - total + prior) for total in totals]
-        middle = sum(rest) / len(rest)
-        gains = {}
+        middle = sum(rest) / size
+        found = {}
         for at, row in sums.items():
             everywhere = sum(row.values()) + self.smoothing
-            gains[at] = {label: math.log(everywhere / (everywhere - own)) for label, own in row.items()}
-        return [value - middle for value in rest], gains
+            gains = {label: math.log(everywhere / (everywhere - own)) for label, own in row.items()}
+            mean = sum(gains.values()) / size + middle
+            found[at] = [value + gains.get(label, 0.0) - mean for label, value in enumerate(rest)]
+        return found
+
+    def _present_or_not(self, sums: Sums, totals: list[float]) -> dict[int, list[float]]:
+        """Each label by itself: how common a feature is where the label is, against where it is not."""
+        size, prior = len(totals) - 1, self.smoothing * len(sums)
+        drift = [math.log((totals[size] - total + prior) / (total + prior)) for total in totals[:size]]
+        found = {}
+        for at, row in sums.items():
+            pairs = [(row.get(label, 0.0) + self.smoothing, row[size]) for label in range(size)]
+            found[at] = [
+                shift + math.log(own / (every - own + 2 * self.smoothing))
+                for shift, (own, every) in zip(drift, pairs, strict=True)
+            ]
+        return found
 
 
 def _count(words: Vocabulary, rows: Rows, targets: Targets, rarity: dict[int, int]) -> tuple[Sums, list[float]]:
-    """What each feature and each label come to, an input being a vector of length 1."""
+    """What each feature and each label come to, an input being a vector of length 1; of lists, also all rows."""
     root = {at: math.sqrt(value) for at, value in rarity.items()}
     sums: Sums = {at: {} for at in rarity}
-    totals = [0.0] * len(targets.labels)
+    size = len(targets.labels)
+    totals = [0.0] * (size + targets.many)
     for row, marks in zip(rows, targets.marks, strict=True):
         known = [at for at in words.rows[row] if at in rarity]
         length = math.sqrt(sum([rarity[at] for at in known]) or 1)
-        for label in marks:
+        for label in (*marks, size) if targets.many else marks:
             for at in known:
                 own = sums[at]
                 own[label] = own.get(label, 0.0) + root[at] / length
             totals[label] += sum([root[at] for at in known]) / length
     return sums, totals
-
-
-def _centred(drift: list[float], gains: dict[int, float], root: float) -> list[float]:
-    """A feature's weights for all labels, around 0."""
-    mean = sum(gains.values()) / len(drift)
-    return [(value + gains.get(label, 0.0) - mean) * root for label, value in enumerate(drift)]
 
 
 def _scores(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -16,12 +16,14 @@ def room(labels: int) -> int:
     return BYTES_A_LABEL * min(max(labels, FEW_LABELS), MANY_LABELS)
 
 
-def fitting(names: Iterable[str], labels: int, most: int) -> int:
-    """How many of the features, in their order, fit `most` bytes."""
+def fitting(names: Iterable[str], alike: Iterable[Any], labels: int, most: int) -> int:
+    """How many of the features, in their order, fit `most` bytes; those alike share the line of their weights."""
     count = 0
-    for name in names:
-        most -= len(name.encode("utf-8", "surrogatepass")) + labels + 2
+    known = set()
+    for name, kind in zip(names, alike, strict=False):
+        most -= len(name.encode("utf-8", "surrogatepass")) + 1 + (0 if kind in known else labels + 1)
         if most < 0:
             break
+        known.add(kind)
         count += 1
     return count
