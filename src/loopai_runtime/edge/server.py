@@ -237,7 +237,7 @@ def _calm_the_collector() -> None:
 
 
 async def _give_memory_back() -> None:
-    """For ever: what millions of requests leave behind in pieces goes back to the system, where libc can do that."""
+    """For ever: what millions of requests leave in pieces goes back to the system, where libc can do that."""
     try:
         trim = ctypes.CDLL(None).malloc_trim
     except (OSError, AttributeError):  # not glibc

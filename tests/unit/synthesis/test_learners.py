@@ -16,11 +16,11 @@ from loopai_runtime.synthesis.learners import bayes, linear
 from loopai_runtime.synthesis.learners.bayes import NaiveBayes
 from loopai_runtime.synthesis.learners.hybrid import Hybrid, Ruled
 from loopai_runtime.synthesis.learners.linear import Linear
-from loopai_runtime.synthesis.learners.noise import mislabelled, suspects
+from loopai_runtime.synthesis.learners.noise import mislabelled
 from loopai_runtime.synthesis.learners.rules import DecisionList, Rule
 from loopai_runtime.synthesis.learners.sizes import fitting, room
 from loopai_runtime.synthesis.learners.targets import Targets, not_labels
-from loopai_runtime.synthesis.strategy import Calibration, Fitted, Prediction, Problem, Strategy
+from loopai_runtime.synthesis.strategy import Calibration, Fitted, Problem, Strategy
 from loopai_runtime.synthesis.table import Table
 from loopai_runtime.synthesis.vocabulary import Reading, Vocabulary
 
@@ -288,13 +288,6 @@ def test_disagreement_is_the_labels_fault_as_far_as_it_does_not_rise() -> None:
     evidence = [float(i) for i in range(1000)]
     agrees = [i % 10 != 0 if i >= 200 else i % 2 == 0 for i in range(1000)]
     assert mislabelled(evidence, agrees) == [i for i in range(200, 1000) if i % 10 == 0]
-
-
-def test_the_likeliest_suspects_come_first() -> None:
-    rows: Rows = [({"text": w}, "a" if at % 2 else "b") for at, w in enumerate(WORDS)]
-    answers = [Prediction(output, 1.0) for _, output in rows]
-    answers[3], answers[5] = Prediction("b", 2.0), Prediction("b", 4.0)
-    assert [(s.row, s.given, s.likely) for s in suspects(problem(rows), answers)] == [(5, "a", "b"), (3, "a", "b")]
 
 
 # --- what a program contains ------------------------------------------------------------------------------------

@@ -8,38 +8,15 @@ confident learning (Northcutt et al. 2021).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
-
-from loopai_runtime import jsonl
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from loopai_runtime.synthesis.strategy import JSON, Prediction, Problem
 
 BINS = 20  # of answers by how sure they are
 SUREST = 4  # bins that tell the share of wrong labels
 LEAST = 0.02  # of wrong labels below which all are taken as they are
 FACTOR = 1.75  # times as many disagreements as among the surest, from which on they may be the answer's fault
-
-
-class Suspect(NamedTuple):
-    """A row whose label is likely wrong, the answer that programs gave without it, and the evidence for that."""
-
-    row: int
-    given: JSON
-    likely: JSON
-    evidence: float
-
-
-def suspects(problem: Problem, answers: Sequence[Prediction], most: int = 20) -> list[Suspect]:
-    """The rows most likely mislabelled, the likeliest first; `answers[row]` was given out of fold."""
-    found = [
-        Suspect(row, problem.outputs[row], answer.output, answer.evidence)
-        for row, answer in enumerate(answers)
-        if answer.evidence > 0 and jsonl.canonical(answer.output) != problem.keys[row]
-    ]
-    return sorted(found, key=lambda one: (-one.evidence, one.row))[:most]
 
 
 def mislabelled(evidence: Sequence[float], agrees: Sequence[bool]) -> list[int]:
