@@ -106,7 +106,7 @@ class Extraction:
             values, certainty = [found[0][number]] if number in found[0] else [], found[1]
         else:
             values = plan.rule.read(texts[plan.text]) if plan.rule else []
-            certainty = plan.certainty - 2 if plan.way == "format" else plan.certainty
+            certainty = round(plan.certainty - 2, 3) if plan.way == "format" else plan.certainty
         return Reading(_value(plan, values), certainty)
 
     def emit(self, problem: Problem, calibration: Calibration) -> str:

@@ -41,7 +41,7 @@ def write(made: Extraction, problem: Problem, calibration: Calibration) -> str:
         _tagger(made.tagger) if made.tagger else "",
         "\n\n".join(inspect.getsource(function) for function in _functions(made)),
         _UNPACK.format(size=made.tagger.size) if made.tagger else "",
-        "\n\n".join(_field(plan, name, made) for plan, name in zip(made.plans, names, strict=True)),
+        "\n\n\n".join(_field(plan, name).strip("\n") for plan, name in zip(made.plans, names, strict=True)),
         _described(made, names),
         _main(made, names),
     ]
@@ -102,7 +102,7 @@ def _rules(made: Extraction, names: Sequence[str]) -> str:
     lines = []
     for plan, name in zip(made.plans, names, strict=True):
         if plan.rule:
-            lines.append(f"{name.upper()} = re.compile({_regex(plan.rule.pattern)}, re.DOTALL)")
+            lines.append(f"{name.upper()}_RULE = re.compile({_regex(plan.rule.pattern)}, re.DOTALL)")
     return "\n".join(lines)
 
 
@@ -149,7 +149,7 @@ def _escaped(text: str) -> str:
     return "".join(c if c.isprintable() and c not in '"\\' else repr(c)[1:-1].replace('"', '\\"') for c in text)
 
 
-def _field(plan: Plan, name: str, made: Extraction) -> str:
+def _field(plan: Plan, name: str) -> str:
     """The function of one field."""
     title = f"{plan.leaf.name}: {{}}. Right in {plan.held} of {plan.judged} examples that it had not seen."
     many = plan.leaf.many
@@ -172,7 +172,7 @@ def _field(plan: Plan, name: str, made: Extraction) -> str:
         at=plan.text,
         part=part,
         value=value,
-        certainty=plan.certainty - 2,
+        certainty=round(plan.certainty - 2, 3),
     )
 
 
@@ -192,12 +192,12 @@ def _rule(plan: Plan, name: str) -> tuple[str, str]:
         return "nothing", "None"
     what = rule.named or "what its rule finds"
     if rule.cut:
-        texts = f"parts_of({name.upper()}, texts[{plan.text}], {rule.place}, {_regex(rule.cut)})"
+        texts = f"parts_of({name.upper()}_RULE, texts[{plan.text}], {rule.place}, {_regex(rule.cut)})"
         return "the parts of one piece", _changed(plan.change, texts, True, of_list=True)
     if rule.place is None:
-        return f"every {what}", _changed(plan.change, f"every({name.upper()}, texts[{plan.text}])", True, of_list=True)
+        return f"every {what}", _changed(plan.change, f"every({name.upper()}_RULE, texts[{plan.text}])", True, of_list=True)
     which = {0: "the first", -1: "the last", 1: "the second"}[rule.place]
-    found = f"nth({name.upper()}, texts[{plan.text}], {rule.place})"
+    found = f"nth({name.upper()}_RULE, texts[{plan.text}], {rule.place})"
     if plan.leaf.many:
         return f"{which} {what}", _changed(plan.change, f"[{found}]", True, of_list=True)
     return f"{which} {what}" if rule.named else f"{what} {_order(rule.place)}", _changed(
@@ -302,7 +302,7 @@ WORD = re.compile({word})
 PLACES = {places}
 BEAM = {beam}
 MOST_WORDS = {most}
-OFFSET = 1 << 27  # keeps lanes above zero while they are added
+LIFT = 1 << 27  # keeps lanes above zero while they are added
 KINDS = {{
     word: kind
     for kind, words in {{

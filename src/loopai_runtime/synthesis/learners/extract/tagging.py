@@ -29,12 +29,14 @@ KINDS = {
 PLACES = 5  # from two words before to two after
 BEAM = 3  # labels of a word from which the search goes on
 MOST_WORDS = 2_000  # of a text; this bounds the time of a call
-OFFSET = 1 << 27  # keeps lanes above zero while they are added
+LIFT = 1 << 27  # keeps lanes above zero while they are added
 
 
 def properties(word: str) -> list[str]:
     """What a word shows of itself."""
     small = word.lower()
+    if word == "\n":
+        return ["line end"]
     if word.isdigit():
         return [small, "#" + str(min(len(word), 5)), "#"]
     if not word.isalpha():
@@ -48,7 +50,7 @@ def properties(word: str) -> list[str]:
 
 def pairs(words: list[str]) -> list[list[str]]:
     """For each word: it with the one before, with the one after, and those two with each other."""
-    edge = ["^", *[word.lower() for word in words], "$"]
+    edge = ["^", *[word.lower().strip() for word in words], "$"]
     return [
         [f"{edge[at]}_{edge[at + 1]}_", f"_{edge[at + 1]}_{edge[at + 2]}", f"{edge[at]}__{edge[at + 2]}"]
         for at in range(len(words))
@@ -58,7 +60,7 @@ def pairs(words: list[str]) -> list[list[str]]:
 def totals(spoken: list[int], paired: list[int], first: int, last: int, size: int) -> list[int]:
     """For each word the packed scores of its labels: what the words around it and its pairs say together."""
     width = 32 * size
-    lanes = sum([OFFSET << 32 * lane for lane in range(size)])
+    lanes = sum([LIFT << 32 * lane for lane in range(size)])
     every = sum([lanes << width * place for place in range(PLACES)])
     mask = (1 << width) - 1
     around = [total + every for total in [first, first, *spoken, last, last]]
