@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from loopai_runtime.synthesis.learners.extract.choose import learn
-from loopai_runtime.synthesis.learners.extract.extraction import Extraction
-from loopai_runtime.synthesis.strategy import Problem, Rows
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from loopai_runtime.synthesis.learners.extract.extraction import Extraction
+    from loopai_runtime.synthesis.strategy import Problem, Rows
 
 
 @dataclass(frozen=True)

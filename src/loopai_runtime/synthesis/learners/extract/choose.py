@@ -9,20 +9,23 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from loopai_runtime import jsonl
 from loopai_runtime.synthesis.folds import folds
 from loopai_runtime.synthesis.learners.extract import formats as formats_
 from loopai_runtime.synthesis.learners.extract import landmarks, locate, reading, tagger
 from loopai_runtime.synthesis.learners.extract.extraction import Extraction, Plan
-from loopai_runtime.synthesis.learners.extract.formats import Format
 from loopai_runtime.synthesis.learners.extract.leaves import JSON, Path, Shape, shape_of
-from loopai_runtime.synthesis.learners.extract.locate import Source
-from loopai_runtime.synthesis.strategy import Problem, Rows
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from loopai_runtime.synthesis.learners.extract.formats import Format
+    from loopai_runtime.synthesis.learners.extract.locate import Source
+    from loopai_runtime.synthesis.strategy import Problem, Rows
 
 GOOD_ENOUGH = 0.97  # share of unseen examples that a field's rules must get right, or the tagger is tried
 RULES_FROM = 400  # rows that rules are learned from and judged on
@@ -120,7 +123,7 @@ def _text_paths(problem: Problem) -> list[Path]:
 
 
 class Tally(NamedTuple):
-    """How a way did on rows that it did not learn from: right, of all; right, of those where there was something."""
+    """How a way did on rows that it did not learn from: right of all, and of those that show anything."""
 
     right: int = 0
     judged: int = 0
@@ -135,6 +138,9 @@ class Tally(NamedTuple):
     def worth(self) -> float:
         """The share of right answers, not counting what is rightly left absent (Jaccard's index)."""
         return self.found / self.there if self.there else float(self.right == self.judged)
+
+
+NO_TALLY = Tally()
 
 
 def learn(problem: Problem, rows: Rows, seed: int) -> Extraction:
@@ -180,7 +186,7 @@ def _formats(examples: Examples) -> dict[int, list[Format]]:
     return {text: formats_.learn(examples.formatted(text)) for text in texts}
 
 
-def _plan(examples: Examples, at: int, way: str, tally: Tally = Tally(), tag: int = -1) -> Plan:
+def _plan(examples: Examples, at: int, way: str, tally: Tally = NO_TALLY, tag: int = -1) -> Plan:
     leaf, source = examples.shape.leaves[at], examples.sources[at]
     if way == "constant" or source is None:
         return Plan(leaf, "constant", constant=_usual(examples, at), held=tally.right, judged=tally.judged)
@@ -251,7 +257,10 @@ def _tagger(examples: Examples, fields: Sequence[int], seed: int) -> tagger.Tagg
             source = examples.sources[at]
             start = starts[source.text] if source else 0
             spans.append(
-                [[locate.Span(a + start, b + start) for a, b in options] for options in examples.samples[at][row].places]
+                [
+                    [locate.Span(a + start, b + start) for a, b in options]
+                    for options in examples.samples[at][row].places
+                ]
             )
         sentences.append(tagger.sentence("\n".join(texts), spans))
     return tagger.train(sentences, len(fields), seed)

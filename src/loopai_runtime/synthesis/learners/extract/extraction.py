@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from loopai_runtime.synthesis.learners.extract import program, reading
-from loopai_runtime.synthesis.learners.extract.formats import Format
-from loopai_runtime.synthesis.learners.extract.landmarks import Rule
-from loopai_runtime.synthesis.learners.extract.leaves import JSON, Leaf, Path, Shape
-from loopai_runtime.synthesis.learners.extract.locate import Change
-from loopai_runtime.synthesis.learners.extract.tagger import Tagger
+from loopai_runtime.synthesis.learners.extract.locate import AS_IT_STANDS, Change
 from loopai_runtime.synthesis.strategy import Calibration, Prediction, Problem, Rows
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from loopai_runtime.synthesis.learners.extract.formats import Format
+    from loopai_runtime.synthesis.learners.extract.landmarks import Rule
+    from loopai_runtime.synthesis.learners.extract.leaves import JSON, Leaf, Path, Shape
+    from loopai_runtime.synthesis.learners.extract.tagger import Tagger
 
 
 @dataclass(frozen=True)
@@ -23,7 +26,7 @@ class Plan:
     leaf: Leaf
     way: str
     text: int = 0
-    change: Change = Change()
+    change: Change = AS_IT_STANDS
     rule: Rule | None = None
     constant: JSON | None = None
     tag: int = -1
@@ -75,7 +78,8 @@ class Extraction:
         if self.tagger and any(plan.way == "tagger" for plan in self.plans):
             tagged = self.tagger.tag("\n".join(texts))
         return [
-            self._field(number, plan, texts, found.get(plan.text), tagged) for number, plan in enumerate(self.plans)
+            self._field(number, plan, texts, found.get(plan.text), tagged)
+            for number, plan in enumerate(self.plans)
         ]
 
     def read_one(self, number: int, plan: Plan, texts: Sequence[str]) -> JSON | None:

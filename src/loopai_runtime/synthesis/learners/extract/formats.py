@@ -25,7 +25,7 @@ MOST_READINGS = 48  # of one example
 MOST_PIECES = 14  # of a separator; more is text, not a format
 SAMPLE = 400
 _PIECE = re.compile(r"\s+|\d+|[^\W\d_]+|[\W_]")
-LEVELS = ("tight", "wide", "delimited")
+LEVELS = ("tight", "wide")
 
 
 class Example(NamedTuple):
@@ -67,13 +67,19 @@ def learn(examples: Sequence[Example]) -> list[Format]:
         for skeleton, members in groups:
             made = _format(skeleton, [(examples[row].text, spans) for row, spans in members], level)
             formats.setdefault(made.pattern, made)
-    judged = [_judge(one, examples) for one in formats.values()]
-    good = [one for one in judged if one.right > one.wrong]
-    return sorted(good, key=lambda one: (one.wrong > 0, _rank(one)))
+    made = sorted(formats.values(), key=lambda one: _rank(_judge(one, examples)))
+    kept, left = [], list(examples)
+    for one in made:
+        judged = _judge(one, left)
+        if judged.right > judged.wrong or (judged.wrong == 0 and _judge(one, examples).right):
+            kept.append(judged if judged.right else _judge(one, examples))
+            left = [example for example in left if one.read(example.text) is None]
+    return kept
 
 
 def _rank(one: Format) -> tuple[float, int]:
-    return one.wrong / (one.right + one.wrong), -len(one.fields)
+    """Those that read little wrongly come first: others see only what these leave."""
+    return one.wrong / max(1, one.right + one.wrong), -len(one.fields)
 
 
 def _judge(one: Format, examples: Sequence[Example]) -> Format:
@@ -198,7 +204,7 @@ def _group(values: Sequence[str], after: Sequence[str], level: str, last: bool) 
     if level == "tight":
         return tightest(values) or _spaced(values) or ".+?"
     spaceless = all(not any(c.isspace() for c in value) for value in values)
-    if level == "delimited" and after and after[0] not in (" ", "0", "a"):
+    if after and after[0] not in (" ", "0", "a"):
         stop = after[0]
         if all(stop not in value for value in values):
             return f"[^{re.escape(stop)}]+"

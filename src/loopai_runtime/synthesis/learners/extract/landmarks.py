@@ -7,15 +7,18 @@ them is a recogniser's or the tightest that holds the value. A list's items are 
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from loopai_runtime.synthesis.learners.extract.formats import tightest
 from loopai_runtime.synthesis.learners.extract.locate import Change, Span
 from loopai_runtime.synthesis.learners.extract.recognise import RECOGNISERS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
 
 LEARNED = 40  # examples that contexts are taken from
 FIRST = 40  # that every rule is tried on; the best go on
@@ -30,12 +33,12 @@ class Sample(NamedTuple):
 
     text: str
     values: list[object]
-    places: list[Sequence[Span]]
+    places: Sequence[Sequence[Span]]
 
 
 @dataclass(frozen=True)
 class Rule:
-    """`place` among the matches (from the end if negative; None: all), cut at `cut` if it is a list in one piece."""
+    """`place` among the matches (None: all of them); a list in one piece is cut at `cut`."""
 
     pattern: str
     place: int | None
@@ -150,16 +153,14 @@ def _general(pieces: Sequence[str]) -> str:
 def _parts(samples: Sequence[Sample]) -> Iterator[list[Rule]]:
     """Rules that find a list as one piece and cut it."""
     regions, cuts = [], Counter[str]()
-    for text, values, places in samples:
+    for text, _values, places in samples:
         if not places or not all(places):
             continue
         spans = _in_order(places)
         if spans is None:
             continue
         regions.append((text, [Span(spans[0].start, spans[-1].end)]))
-        cuts.update(
-            _general(_PIECE.findall(text[a.end : b.start])) for a, b in zip(spans, spans[1:], strict=False)
-        )
+        cuts.update(_general(_PIECE.findall(text[a.end : b.start])) for a, b in itertools.pairwise(spans))
     if not cuts:
         return
     cut = "|".join(sorted((one for one, _ in cuts.most_common(3) if one), key=len, reverse=True))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
 
 JSON: TypeAlias = Any
 Path: TypeAlias = tuple[str, ...]
@@ -170,7 +172,9 @@ def _leaf(path: Path, outputs: Sequence[JSON], schema: dict[str, Any], habit: Ab
     there = [value for value in values if _how(value) is None]
     many = any(isinstance(value, list) for value in values) or _types(schema)[:1] == ["array"]
     inner = schema.get("items") if many and isinstance(schema.get("items"), dict) else schema
-    kind = _kind([item for value in there for item in (value if isinstance(value, list) else [value])], inner or {})
+    kind = _kind(
+        [item for value in there for item in (value if isinstance(value, list) else [value])], inner or {}
+    )
     absent = ways.most_common(1)[0][0] if ways else _unshown(schema, kind, many, habit)
     return Leaf(path, kind, many, absent, optional=bool(ways))
 

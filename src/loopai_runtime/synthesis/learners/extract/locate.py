@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
 from functools import cache
 from itertools import islice
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from loopai_runtime.synthesis.learners.extract import reading
-from loopai_runtime.synthesis.learners.extract.leaves import JSON, Leaf
 from loopai_runtime.synthesis.learners.extract.recognise import DATE, NUMBER, PHONE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from loopai_runtime.synthesis.learners.extract.leaves import JSON, Leaf
 
 MOST_PLACES = 24
 _DATE_FORMATS = (
@@ -36,6 +39,9 @@ class Change(NamedTuple):
 
     def of(self, text: str) -> JSON:
         return getattr(reading, self.function)(text, *self.arguments)
+
+
+AS_IT_STANDS = Change()
 
 
 def changes(leaf: Leaf) -> list[Change]:
@@ -74,7 +80,9 @@ def _places(text: str, value: JSON, change: Change) -> Iterator[Span]:
     pattern = _parts(change)
     if pattern is not None:
         for found in pattern.finditer(text):
-            if change.of(found[0]) == value and type(change.of(found[0])) is not bool or change.of(found[0]) is value:
+            if (change.of(found[0]) == value and type(change.of(found[0])) is not bool) or change.of(
+                found[0]
+            ) is value:
                 yield Span(*found.span())
     elif isinstance(value, str) and value:
         if change.function == "unchanged":
@@ -97,7 +105,7 @@ def whole(text: str, span: Span) -> bool:
 
 
 class Source(NamedTuple):
-    """Where a field is copied from: which text of the input, and the change; `share` of values that stand there."""
+    """Where a field is copied from: which text of the input, and the change; `share` of the values are there."""
 
     text: int
     change: Change
@@ -117,7 +125,8 @@ def source_of(leaf: Leaf, texts: Sequence[Sequence[str]], outputs: Sequence[JSON
     for at, change in enumerate(known):
         for number in range(len(texts[0])):
             held[number, -at] = sum(
-                all(next(_places(texts[row][number], value, change), None) for value in values) for row, values in rows
+                all(next(_places(texts[row][number], value, change), None) for value in values)
+                for row, values in rows
             )
         if max(held[number, -at] for number in range(len(texts[0]))) == len(rows):
             break

@@ -5,13 +5,13 @@ from __future__ import annotations
 import inspect
 import keyword
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from loopai_runtime.synthesis.learners.extract import reading, tagging
 from loopai_runtime.synthesis.learners.extract.leaves import Absent
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from loopai_runtime.synthesis.learners.extract.extraction import Extraction, Plan
     from loopai_runtime.synthesis.learners.extract.leaves import Leaf, Path
@@ -36,6 +36,7 @@ def write(made: Extraction, problem: Problem, calibration: Calibration) -> str:
             slope=calibration.slope,
             offset=calibration.offset,
         ),
+        _constants(made),
         _formats(made, names),
         _rules(made, names),
         _tagger(made.tagger) if made.tagger else "",
@@ -50,8 +51,22 @@ def write(made: Extraction, problem: Problem, calibration: Calibration) -> str:
 
 def _names(leaves: Sequence[Leaf]) -> list[str]:
     """A name that a function may have, for each field."""
-    taken = {*dir(reading), *dir(tagging), *"run score explain fields build".split(), *keyword.kwlist}
-    taken |= {"print", "list", "dict", "str", "int", "min", "max", "sum", "sorted", "len", "text", "texts", "values"}
+    taken = {*dir(reading), *dir(tagging), *["run", "score", "explain", "fields", "build"], *keyword.kwlist}
+    taken |= {
+        "print",
+        "list",
+        "dict",
+        "str",
+        "int",
+        "min",
+        "max",
+        "sum",
+        "sorted",
+        "len",
+        "text",
+        "texts",
+        "values",
+    }
     names: list[str] = []
     for leaf in leaves:
         name = re.sub(r"\W|^(?=\d)", "_", "_".join(leaf.path), flags=re.ASCII).strip("_").lower() or "items"
@@ -84,7 +99,9 @@ def _regex(pattern: str) -> str:
 def _formats(made: Extraction, names: Sequence[str]) -> str:
     out = []
     for at, formats in made.formats.items():
-        lines = [f"# The formats of {_where(made.paths[at])}, in the order in which they are tried, each with the log"]
+        lines = [
+            f"# The formats of {_where(made.paths[at])}, in the order in which they are tried, each with the log"
+        ]
         lines += ["# odds that what it reads is right.", f"FORMATS_{at} = ["]
         for one in formats:
             pattern = re.sub(r"\(\?P<f(\d+)>", lambda group: f"(?P<{names[int(group[1])]}>", one.pattern)
@@ -92,6 +109,17 @@ def _formats(made: Extraction, names: Sequence[str]) -> str:
             lines.append(f"    (re.compile({_regex(pattern)}, re.DOTALL), {one.certainty!r}),")
         out.append("\n".join([*lines, "]"]))
     return "\n".join(out)
+
+
+def _constants(made: Extraction) -> str:
+    """Words that changes of values need to know."""
+    used = {plan.change.function for plan in made.plans}
+    lines = []
+    if "whole_number" in used:
+        lines.append(f'NUMBER_WORDS = "{" ".join(reading.NUMBER_WORDS)}".split()')
+    if "date_as" in used:
+        lines.append(f'MONTHS = "{" ".join(reading.MONTHS)}".split()')
+    return "\n".join(lines)
 
 
 def _where(path: Path) -> str:
@@ -106,7 +134,7 @@ def _rules(made: Extraction, names: Sequence[str]) -> str:
     return "\n".join(lines)
 
 
-def _functions(made: Extraction) -> list[object]:
+def _functions(made: Extraction) -> list[Callable[..., Any]]:
     names = ["text_at"]
     if made.formats:
         names.append("read_format")
@@ -115,7 +143,7 @@ def _functions(made: Extraction) -> list[object]:
             names.append("parts_of" if plan.rule.cut else "every" if plan.rule.place is None else "nth")
         if plan.change.function != "unchanged":
             names += _NEEDS.get(plan.change.function, [plan.change.function])
-    functions = [getattr(reading, name) for name in dict.fromkeys(names)]
+    functions: list[Callable[..., Any]] = [getattr(reading, name) for name in dict.fromkeys(names)]
     if made.tagger:
         functions += [tagging.properties, tagging.pairs, tagging.totals, tagging.best_path, tagging.packed]
         functions += [tagging.tagged]
@@ -160,11 +188,13 @@ def _field(plan: Plan, name: str) -> str:
         )
     if plan.way == "tagger":
         every = "all values that the tagger finds" if many else "the first that the tagger finds"
-        value = _changed(plan.change, "tagged[0].get(%d, [])" % plan.tag, many, of_list=True)
+        value = _changed(plan.change, f"tagged[0].get({plan.tag}, [])", many, of_list=True)
         return _TAGGED.format(name=name, doc=_plain(title.format(every)), value=value)
     how, value = _rule(plan, name)
     if plan.way == "rule":
-        return _RULE.format(name=name, doc=_plain(title.format(how)), at=plan.text, value=value, certainty=plan.certainty)
+        return _RULE.format(
+            name=name, doc=_plain(title.format(how)), at=plan.text, value=value, certainty=plan.certainty
+        )
     part = _changed(plan.change, f"read.get({name!r})", many=False, of_list=False)
     return _FORMAT.format(
         name=name,
@@ -195,7 +225,9 @@ def _rule(plan: Plan, name: str) -> tuple[str, str]:
         texts = f"parts_of({name.upper()}_RULE, texts[{plan.text}], {rule.place}, {_regex(rule.cut)})"
         return "the parts of one piece", _changed(plan.change, texts, True, of_list=True)
     if rule.place is None:
-        return f"every {what}", _changed(plan.change, f"every({name.upper()}_RULE, texts[{plan.text}])", True, of_list=True)
+        return f"every {what}", _changed(
+            plan.change, f"every({name.upper()}_RULE, texts[{plan.text}])", True, of_list=True
+        )
     which = {0: "the first", -1: "the last", 1: "the second"}[rule.place]
     found = f"nth({name.upper()}_RULE, texts[{plan.text}], {rule.place})"
     if plan.leaf.many:
@@ -231,7 +263,9 @@ def _main(made: Extraction, names: Sequence[str]) -> str:
     rows = []
     for plan, name in zip(made.plans, names, strict=True):
         more = {"format": f", found_{plan.text}", "tagger": ", tagged_words"}.get(plan.way, "")
-        rows.append(f"        {plan.leaf.name!r}: {name}({'tagged_words' if plan.way == 'tagger' else 'texts' + more}),")
+        rows.append(
+            f"        {plan.leaf.name!r}: {name}({'tagged_words' if plan.way == 'tagger' else 'texts' + more}),"
+        )
     texts = "\n".join(f"        text_at(input_data, {path!r})," for path in made.paths)
     return _MAIN.format(
         texts=texts, reads="\n".join(reads) + "\n" if reads else "", rows="\n".join(rows), build=_build(made)
@@ -296,8 +330,8 @@ from typing import Any
 SLOPE, OFFSET = {slope!r}, {offset!r}
 '''
 
-_TABLE = '''# The tagger: a table of weights, and a search for the labels that add up to most. Label 0 is outside of every
-# field, 2f+1 begins field f, 2f+2 goes on with it.
+_TABLE = '''# The tagger: weights, and a search for the best labels. Label 0 is outside of every field,
+# 2f+1 begins field f, 2f+2 goes on with it.
 WORD = re.compile({word})
 PLACES = {places}
 BEAM = {beam}
@@ -321,7 +355,7 @@ ROWS = """
 """
 '''
 
-_UNPACK = '''
+_UNPACK = """
 TABLES = packed(
     {{
         (int(row[0]), row[1 + {size} :]): [ord(sign) - 79 for sign in row[1 : 1 + {size}]]
@@ -329,7 +363,7 @@ TABLES = packed(
     }},
     {size},
 )
-'''
+"""
 
 _CONSTANT = '''
 def {name}(texts: Any) -> Any:

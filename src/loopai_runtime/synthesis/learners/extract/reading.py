@@ -9,11 +9,30 @@ import datetime
 import re
 from typing import Any
 
-MONTHS = "jan feb mar apr may jun jul aug sep oct nov dec".split()
-NUMBER_WORDS = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
-    "eighteen nineteen twenty"
-).split()
+MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
+NUMBER_WORDS = [
+    "zero",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+    "thirteen",
+    "fourteen",
+    "fifteen",
+    "sixteen",
+    "seventeen",
+    "eighteen",
+    "nineteen",
+    "twenty",
+]
 
 
 def text_at(value: Any, path: tuple[str, ...]) -> str:
@@ -22,7 +41,9 @@ def text_at(value: Any, path: tuple[str, ...]) -> str:
         value = value.get(key) if isinstance(value, dict) else None
     if isinstance(value, (list, tuple)):
         return "\n".join([item for item in value if isinstance(item, str)])
-    return value if isinstance(value, str) else "" if value is None or isinstance(value, (bool, dict)) else str(value)
+    return (
+        value if isinstance(value, str) else "" if value is None or isinstance(value, (bool, dict)) else str(value)
+    )
 
 
 def unchanged(text: str) -> Any:
@@ -92,7 +113,9 @@ def truth(text: str) -> Any:
 def date_as(text: str, written: str, day_first: bool) -> Any:
     """A date, written another way; None where it is no date."""
     numbers = [int(part) for part in re.findall(r"\d+", text)][:3]
-    name = re.search(r"[A-Za-z]{3,}", re.sub(r"(?i)\b(mon|tues?|wed(nes)?|thu(rs)?|fri|sat(ur)?|sun)(day)?\b", "", text))
+    name = re.search(
+        r"[A-Za-z]{3,}", re.sub(r"(?i)\b(mon|tues?|wed(nes)?|thu(rs)?|fri|sat(ur)?|sun)(day)?\b", "", text)
+    )
     named = [at for at, month in enumerate(MONTHS, 1) if name and name[0].lower().startswith(month)]
     if named and len(numbers) >= 2:
         day, year = numbers[:2] if numbers[0] < 32 else (numbers[1], numbers[0])

@@ -17,11 +17,14 @@ RECOGNISERS: dict[str, str] = {
     "e-mail address": r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+",
     "web address": r"https?://[^\s<>\"')]*[^\s<>\"').,;:!?]",
     "UUID": r"\b[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b",
-    "date and time": rf"\d{{4}}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:[.,]\d+)?)?(?:Z|[+-]\d\d:?\d\d)?",
+    "date and time": r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:[.,]\d+)?)?(?:Z|[+-]\d\d:?\d\d)?",
     "date": _DATE,
     "time": _TIME,
     "IP address": r"(?<![\d.])\d{1,3}(?:\.\d{1,3}){3}(?![\d.])",
-    "amount of money": r"(?:[$€£¥]|\b(?:USD|EUR|GBP|CHF)) ?\d[\d.,]*\d|(?:[$€£¥]) ?\d|\d[\d.,]* ?(?:[$€£¥]|(?:USD|EUR|GBP|CHF)\b)",
+    "amount of money": (
+        r"(?:[$€£¥]|\b(?:USD|EUR|GBP|CHF)) ?\d[\d.,]*\d|(?:[$€£¥]) ?\d"
+        r"|\d[\d.,]* ?(?:[$€£¥]|(?:USD|EUR|GBP|CHF)\b)"
+    ),
     "phone number": r"(?<![\w.])\+?\(?\d[\d ()./-]{6,}\d(?!\w)",
     "percentage": r"\d+(?:[.,]\d+)? ?%",
     "hashtag or mention": r"(?<!\w)[#@]\w+",

@@ -9,15 +9,19 @@ from __future__ import annotations
 
 import random
 import struct
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from loopai_runtime.synthesis.learners.extract import tagging
-from loopai_runtime.synthesis.learners.extract.locate import Span
 from loopai_runtime.synthesis.learners.extract.tagging import PLACES, WORD
 
-Block: TypeAlias = tuple[int, str]  # a place (4: two words before the property, 0: two after, 5: a pair) and a name
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from loopai_runtime.synthesis.learners.extract.locate import Span
+
+# A place (4: a word two before the property, 0: one two after, 5: a pair) and the property's name.
+Block: TypeAlias = tuple[int, str]
 
 NEVER = -(1 << 24)
 MARGIN = 3
@@ -102,7 +106,7 @@ def _quantised(blocks: dict[Block, list[float]], moves: list[list[float]], field
 
 
 class _Learning:
-    """One pass over the sentences after the other. `now` are the weights, `then` weights times when they changed."""
+    """`now` are the weights; `then` sums each change times when it was made, for the average."""
 
     def __init__(self, size: int) -> None:
         self.size = size

@@ -79,7 +79,7 @@ def best_path(scores: list[Any], moves: list[list[int]]) -> list[int]:
     """The labels whose scores and moves add up to most (Viterbi 1967), going on from the best few at each word."""
     if not scores:
         return []
-    column = [score + move for score, move in zip(scores[0], moves[-1])]  # noqa: B905  Python 3.9
+    column = [score + move for score, move in zip(scores[0], moves[-1])]
     back = []
     for row in scores[1:]:
         least = sorted(column)[-BEAM]
@@ -87,11 +87,11 @@ def best_path(scores: list[Any], moves: list[list[int]]) -> list[int]:
         ways = [[column[top] + move for move in moves[top]] for top in tops]
         best = list(map(max, *ways))
         back.append((tops, ways, best))
-        column = [score + total for score, total in zip(row, best)]  # noqa: B905
+        column = [score + total for score, total in zip(row, best)]
     label = column.index(max(column))
     path = [label]
     for tops, ways, best in reversed(back):
-        label = [top for top, way in zip(tops, ways) if way[label] == best[label]][0]  # noqa: B905, RUF015
+        label = [top for top, way in zip(tops, ways) if way[label] == best[label]][0]  # noqa: RUF015
         path.append(label)
     return path[::-1]
 
