@@ -67,9 +67,10 @@ def learn(examples: Sequence[Example]) -> list[Format]:
         for skeleton, members in groups:
             made = _format(skeleton, [(examples[row].text, spans) for row, spans in members], level)
             formats.setdefault(made.pattern, made)
-    made = sorted(formats.values(), key=lambda one: _rank(_judge(one, examples)))
-    kept, left = [], list(examples)
-    for one in made:
+    ranked = sorted(formats.values(), key=lambda one: _rank(_judge(one, examples)))
+    kept: list[Format] = []
+    left = list(examples)
+    for one in ranked:
         judged = _judge(one, left)
         if judged.right > judged.wrong or (judged.wrong == 0 and _judge(one, examples).right):
             kept.append(judged if judged.right else _judge(one, examples))

@@ -43,7 +43,6 @@ def write(made: Extraction, problem: Problem, calibration: Calibration) -> str:
         "\n\n".join(inspect.getsource(function) for function in _functions(made)),
         _UNPACK.format(size=made.tagger.size) if made.tagger else "",
         "\n\n\n".join(_field(plan, name).strip("\n") for plan, name in zip(made.plans, names, strict=True)),
-        _described(made, names),
         _main(made, names),
     ]
     return "\n\n".join(part.strip("\n") + "\n" for part in parts if part)
@@ -184,7 +183,11 @@ def _field(plan: Plan, name: str) -> str:
     if plan.way == "constant":
         always = "always the same, as most examples have it" if plan.constant is not None else "nothing"
         return _CONSTANT.format(
-            name=name, doc=_plain(title.format(always)), value=repr(plan.constant), certainty=plan.certainty
+            name=name,
+            doc=_plain(title.format(always)),
+            value=repr(plan.constant),
+            certainty=plan.certainty,
+            how="always the same",
         )
     if plan.way == "tagger":
         every = "all values that the tagger finds" if many else "the first that the tagger finds"
@@ -193,7 +196,12 @@ def _field(plan: Plan, name: str) -> str:
     how, value = _rule(plan, name)
     if plan.way == "rule":
         return _RULE.format(
-            name=name, doc=_plain(title.format(how)), at=plan.text, value=value, certainty=plan.certainty
+            name=name,
+            doc=_plain(title.format(how)),
+            at=plan.text,
+            value=value,
+            certainty=plan.certainty,
+            how=how,
         )
     part = _changed(plan.change, f"read.get({name!r})", many=False, of_list=False)
     return _FORMAT.format(
@@ -202,18 +210,9 @@ def _field(plan: Plan, name: str) -> str:
         at=plan.text,
         part=part,
         value=value,
+        how=how,
         certainty=round(plan.certainty - 2, 3),
     )
-
-
-def _described(made: Extraction, names: Sequence[str]) -> str:
-    """A table of how each field is read, for `explain`."""
-    lines = []
-    for plan, name in zip(made.plans, names, strict=True):
-        how = {"constant": "always the same", "tagger": "tagger"}.get(plan.way) or _rule(plan, name)[0]
-        how = f"place in the format, else {how}" if plan.way == "format" else how
-        lines.append(f"    {plan.leaf.name!r}: {how!r},")
-    return "\n".join(["# How each field is read.", "RULES = {", *lines, "}"])
 
 
 def _rule(plan: Plan, name: str) -> tuple[str, str]:
@@ -368,33 +367,33 @@ TABLES = packed(
 _CONSTANT = '''
 def {name}(texts: Any) -> Any:
     """{doc}"""
-    return {value}, {certainty!r}
+    return {value}, {certainty!r}, {how!r}
 '''
 
 _TAGGED = '''
 def {name}(tagged: Any) -> Any:
     """{doc}"""
-    return {value}, round(tagged[1], 3)
+    return {value}, round(tagged[1], 3), "tagger"
 '''
 
 _RULE = '''
 def {name}(texts: Any) -> Any:
     """{doc}"""
-    return {value}, {certainty!r}
+    return {value}, {certainty!r}, {how!r}
 '''
 
 _FORMAT = '''
 def {name}(texts: Any, found: Any) -> Any:
     """{doc}"""
-    read, certainty = found
+    read, certainty, place = found
     if read is not None:
-        return {part}, certainty
-    return {value}, {certainty!r}
+        return {part}, certainty, place
+    return {value}, {certainty!r}, {how!r}
 '''
 
 _MAIN = '''
 def fields(input_data: Any) -> Any:
-    """Each field's value, or None, and how certain it is."""
+    """Each field's value, or None; how certain it is, in log odds; and what read it."""
     texts = [
 {texts}
     ]
@@ -411,9 +410,9 @@ def build(values: Any) -> Any:
 def score(input_data: Any) -> Any:
     """The output, and the probability that all of it is right."""
     read = fields(input_data)
-    least = min([certainty for _, certainty in read.values()])
+    least = min([certainty for _, certainty, _ in read.values()])
     odds = max(-30.0, min(30.0, SLOPE * least + OFFSET))
-    return build({{name: value for name, (value, _) in read.items()}}), 1 / (1 + math.exp(-odds))
+    return build({{name: value for name, (value, _, _) in read.items()}}), 1 / (1 + math.exp(-odds))
 
 
 def run(input_data: Any) -> Any:
@@ -424,7 +423,7 @@ def run(input_data: Any) -> Any:
 def explain(input_data: Any) -> Any:
     """For each field the value, the rule that gave it, and its certainty, as log odds."""
     return [
-        {{"field": name, "value": value, "rule": RULES[name], "certainty": certainty}}
-        for name, (value, certainty) in fields(input_data).items()
+        {{"field": name, "value": value, "rule": how, "certainty": certainty}}
+        for name, (value, certainty, how) in fields(input_data).items()
     ]
 '''

@@ -158,9 +158,9 @@ def parts_of(pattern: Any, text: str, place: int, cut: str) -> list[str]:
 
 
 def read_format(formats: Any, text: str) -> Any:
-    """The groups of the first format that the text has, and the format's certainty; None where it has none."""
-    for pattern, certainty in formats:
+    """The groups of the first format that the text has, its certainty, its number; None where it has none."""
+    for number, (pattern, certainty) in enumerate(formats, 1):
         found = pattern.fullmatch(text)
         if found:
-            return found.groupdict(), certainty
-    return None, 0.0
+            return found.groupdict(), certainty, f"place in format {number}"
+    return None, 0.0, ""
