@@ -21,7 +21,9 @@ from loopai_runtime.synthesis.learners.extract import Extract
 from loopai_runtime.synthesis.strategy import Calibration, Problem
 
 Rows = list[dict[str, Any]]
-LOGS = [f"log_{name}" for name in "android apache hdfs linux proxifier zookeeper hpc openssh".split()]
+LOGS = [
+    f"log_{name}" for name in ["android", "apache", "hdfs", "linux", "proxifier", "zookeeper", "hpc", "openssh"]
+]
 SLOTS = ["snips_bookrestaurant", "restaurant8k", "snips_playmusic"]
 HELD_OUT = {"log_hpc", "log_openssh", "snips_playmusic"}
 ALL = 1_000_000
