@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 GOOD_ENOUGH = 0.97  # share of unseen examples that a field's rules must get right, or the tagger is tried
 RULES_FROM = 400  # rows that rules are learned from and judged on
+RULES_ON_ALL = 150  # examples up to which rules are judged on all of them, else on a third
 TAGGER_ON_ALL = 60  # examples up to which the tagger is judged on all of them
 POOR = 0.6  # rules that are right less often than this have seen a coincidence
 LEAST_SHARE = 0.3  # of a field's values that stand in the text, for the tagger to be worth it
@@ -153,7 +154,8 @@ def learn(problem: Problem, rows: Rows, seed: int) -> Extraction:
     part = whole.some(few)
     groups = [problem.groups[rows[at]] for at in few]
     parts = folds([0] * len(few), groups, min(INNER_FOLDS, len(set(groups))), seed)
-    held = [_held(part, parts, at) for at in range(len(whole.sources))]
+    trial = parts if len(few) <= RULES_ON_ALL else parts[:1]
+    held = [_held(part, trial, at) for at in range(len(whole.sources))]
     ways = [max(tallies, key=lambda way: tallies[way].worth) for tallies in held]
     lacking = [
         at

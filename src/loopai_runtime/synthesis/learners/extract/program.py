@@ -166,7 +166,7 @@ def _tagger(model: Tagger) -> str:
         rows="\n".join(lines),
         size=model.size,
         places=tagging.PLACES,
-        beam=tagging.BEAM,
+        reach=tagging.REACH,
         most=tagging.MOST_WORDS,
     )
 
@@ -333,7 +333,7 @@ _TABLE = '''# The tagger: weights, and a search for the best labels. Label 0 is 
 # 2f+1 begins field f, 2f+2 goes on with it.
 WORD = re.compile({word})
 PLACES = {places}
-BEAM = {beam}
+REACH = {reach}
 MOST_WORDS = {most}
 LIFT = 1 << 27  # keeps lanes above zero while they are added
 KINDS = {{

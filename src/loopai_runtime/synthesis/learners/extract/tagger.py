@@ -25,6 +25,7 @@ Block: TypeAlias = tuple[int, str]
 
 NEVER = -(1 << 24)
 MARGIN = 3
+REACH = 30  # of the search while it learns, in steps of one
 LARGEST = 44  # of a weight in the program
 MOST_BLOCKS = 12_000  # of weights in the program
 
@@ -128,7 +129,7 @@ class _Learning:
             draw.shuffle(order)
             for number in order:
                 one = sentences[number]
-                path = tagging.best_path(self._scores(one), self.moves)
+                path = tagging.best_path(self._scores(one), self.moves, REACH)
                 if path != one.labels:
                     self._learn(one, path)
                 self.time += 1

@@ -27,7 +27,7 @@ KINDS = {
     for word in words.split()
 }
 PLACES = 5  # from two words before to two after
-BEAM = 3  # labels of a word from which the search goes on
+REACH = 120  # how far behind the best a label may be for the search to go on from it
 MOST_WORDS = 2_000  # of a text; this bounds the time of a call
 LIFT = 1 << 27  # keeps lanes above zero while they are added
 
@@ -75,17 +75,20 @@ def totals(spoken: list[int], paired: list[int], first: int, last: int, size: in
     ]
 
 
-def best_path(scores: list[Any], moves: list[list[int]]) -> list[int]:
-    """The labels whose scores and moves add up to most (Viterbi 1967), going on from the best few at each word."""
+def best_path(scores: list[Any], moves: list[list[int]], reach: int) -> list[int]:
+    """The labels whose scores and moves add up to most (Viterbi 1967).
+
+    From each word the search goes on only from labels that are less than `reach` behind the best one.
+    """
     if not scores:
         return []
     column = [score + move for score, move in zip(scores[0], moves[-1])]
     back = []
     for row in scores[1:]:
-        least = sorted(column)[-BEAM]
-        tops = [label for label, total in enumerate(column) if total >= least]
+        least = max(column) - reach
+        tops = [label for label, total in enumerate(column) if total > least]
         ways = [[column[top] + move for move in moves[top]] for top in tops]
-        best = list(map(max, *ways))
+        best = list(map(max, *ways)) if len(ways) > 1 else ways[0]
         back.append((tops, ways, best))
         column = [score + total for score, total in zip(row, best)]
     label = column.index(max(column))
@@ -120,7 +123,7 @@ def tagged(text: str, tables: Any, moves: list[list[int]]) -> tuple[dict[int, li
     unpack = struct.Struct("<" + str(size) + "I").unpack
     both = totals(spoken, paired, words.get("^", 0), words.get("$", 0), size)
     scores = [unpack(total.to_bytes(4 * size, "little")) for total in both]
-    path = best_path(scores, moves)
+    path = best_path(scores, moves, REACH)
     found: dict[int, list[str]] = {}
     lead = 1000
     for place, label in enumerate(path):
