@@ -46,9 +46,12 @@ class Examples:
     outputs: list[JSON]
     sources: Sequence[Source | None]
     memo: dict[tuple[int, ...], tuple[Examples, Examples]] = field(default_factory=dict, repr=False)
+    rules: dict[int, landmarks.Rule | None] = field(default_factory=dict, repr=False)
 
     def some(self, rows: Sequence[int]) -> Examples:
-        return replace(self, texts=[self.texts[r] for r in rows], outputs=[self.outputs[r] for r in rows], memo={})
+        return replace(
+            self, texts=[self.texts[r] for r in rows], outputs=[self.outputs[r] for r in rows], memo={}, rules={}
+        )
 
     def folded(self, part: Sequence[int]) -> tuple[Examples, Examples]:
         """The examples outside of a part, and those in it; the same objects for the same part."""
@@ -58,6 +61,14 @@ class Examples:
             rest = [row for row in range(len(self.texts)) if row not in out]
             self.memo[key] = self.some(rest), self.some(part)
         return self.memo[key]
+
+    def rule(self, at: int) -> landmarks.Rule | None:
+        """The best rule of a field's own."""
+        if at not in self.rules:
+            source = self.sources[at]
+            many = self.shape.leaves[at].many
+            self.rules[at] = landmarks.learn(self.samples[at], source.change, many) if source else None
+        return self.rules[at]
 
     @cached_property
     def formats(self) -> dict[int, list[Format]]:
@@ -194,7 +205,7 @@ def _plan(examples: Examples, at: int, way: str, tally: Tally = NO_TALLY, tag: i
         return Plan(leaf, "constant", constant=_usual(examples, at), held=tally.right, judged=tally.judged)
     rule = None
     if way in ("format", "rule"):
-        rule = landmarks.learn(examples.samples[at], source.change, leaf.many)
+        rule = examples.rule(at)
     return Plan(leaf, way, source.text, source.change, rule, None, tag, tally.right, tally.judged)
 
 
@@ -211,21 +222,32 @@ def _held(examples: Examples, parts: Sequence[list[int]], at: int) -> dict[str, 
     """How each way of reading a field does on the examples that it did not learn from."""
     leaf, source = examples.shape.leaves[at], examples.sources[at]
     if source is None:
-        ways: tuple[str, ...] = ("constant",)
-    else:
-        ways = ("rule",) if leaf.many else ("format", "rule")
-    tallies = dict.fromkeys(ways, Tally())
+        return {"constant": _tally(examples, parts, at, "constant")}
+    if leaf.many:
+        return {"rule": _tally(examples, parts, at, "rule")}
+    alone = _tally(examples, parts, at, "format alone")
+    if alone.right == alone.judged:  # the common case needs no rule, which takes longer to learn
+        return {"format": alone}
+    return {way: _tally(examples, parts, at, way) for way in ("format", "rule")}
+
+
+def _tally(examples: Examples, parts: Sequence[list[int]], at: int, way: str) -> Tally:
+    leaf, source = examples.shape.leaves[at], examples.sources[at]
+    tally = NO_TALLY
     for part in parts:
         learned, judged = examples.folded(part)
         if not learned.texts:
             continue
-        plan = _plan(learned, at, ways[0])
-        for way in ways:
-            one = Extraction(examples.shape, examples.paths, learned.formats if way == "format" else {}, [])
-            for texts, output in zip(judged.texts, judged.outputs, strict=True):
-                got = one.read_one(at, replace(plan, way=way), texts)
-                tallies[way] = tallies[way].plus(_listed(got, leaf.many), leaf.values(output))
-    return tallies
+        if way == "format alone" and source is not None:
+            plan = Plan(leaf, "format", source.text, source.change)
+        else:
+            plan = _plan(learned, at, way)
+        known = learned.formats if plan.way == "format" else {}
+        one = Extraction(examples.shape, examples.paths, known, [])
+        for texts, output in zip(judged.texts, judged.outputs, strict=True):
+            got = one.read_one(at, plan, texts)
+            tally = tally.plus(_listed(got, leaf.many), leaf.values(output))
+    return tally
 
 
 def _listed(value: JSON | None, many: bool) -> list[JSON]:
