@@ -32,6 +32,7 @@ RULES_FROM = 400  # rows that rules are learned from and judged on
 RULES_ON_ALL = 150  # examples up to which rules are judged on all of them, else on a third
 TAGGER_ON_ALL = 60  # examples up to which the tagger is judged on all of them
 POOR = 0.6  # rules that are right less often than this have seen a coincidence
+TAGGER_FROM = 3000  # examples that it is judged with at most
 LEAST_SHARE = 0.3  # of a field's values that stand in the text, for the tagger to be worth it
 INNER_FOLDS = 3
 
@@ -173,8 +174,10 @@ def learn(problem: Problem, rows: Rows, seed: int) -> Extraction:
         for at, source in enumerate(whole.sources)
         if source and source.share > LEAST_SHARE and _lacks(held[at][ways[at]])
     ]
+    rounds = tagger.rounds_for(len(rows))[0]
     if lacking and len(parts) > 1 and len(few) >= 2 * INNER_FOLDS:
-        for at, tally in _tagger_held(part, parts, lacking, seed).items():
+        tallies, rounds = _tagger_held(*_for_tagger(whole, rows, problem, part, parts, seed), lacking, seed)
+        for at, tally in tallies.items():
             if tally.worth > held[at][ways[at]].worth or held[at][ways[at]].worth < POOR:
                 ways[at] = "tagger"
             held[at]["tagger"] = tally
@@ -184,7 +187,7 @@ def learn(problem: Problem, rows: Rows, seed: int) -> Extraction:
         _plan(part, at, way, held[at][way], tags.index(at) if at in tags else -1) for at, way in enumerate(ways)
     ]
     used = {plan.text for plan in plans if plan.way == "format"}
-    model = _tagger(whole, tags, seed) if tags else None
+    model = _tagger(whole, tags, rounds, seed) if tags else None
     return Extraction(whole.shape, whole.paths, {at: known[at] for at in sorted(used)}, plans, model)
 
 
@@ -254,14 +257,40 @@ def _listed(value: JSON | None, many: bool) -> list[JSON]:
     return [] if value is None else list(value) if many else [value]
 
 
+def _for_tagger(
+    whole: Examples, rows: Rows, problem: Problem, part: Examples, parts: Sequence[list[int]], seed: int
+) -> tuple[Examples, Sequence[list[int]]]:
+    """What the tagger is judged on: the same as the rules, or more where there is more."""
+    if len(rows) <= RULES_FROM:
+        return part, parts
+    draw = random.Random(seed)  # noqa: S311  a seed, not a secret
+    taken = sorted(draw.sample(range(len(rows)), min(len(rows), TAGGER_FROM)))
+    groups = [problem.groups[rows[at]] for at in taken]
+    return whole.some(taken), folds([0] * len(taken), groups, INNER_FOLDS, seed)
+
+
 def _tagger_held(
     examples: Examples, parts: Sequence[list[int]], fields: list[int], seed: int
+) -> tuple[Mapping[int, Tally], int]:
+    """How a tagger of these fields does on examples that it did not learn from, and the rounds that are best."""
+    few = len(examples.texts) <= TAGGER_ON_ALL
+    best: tuple[float, Mapping[int, Tally], int] | None = None
+    for rounds in tagger.rounds_for(len(examples.texts)):
+        tallies = _tagger_tallies(examples, parts if few else parts[:1], fields, rounds, seed)
+        worth = sum(tally.worth for tally in tallies.values())
+        if best is None or worth > best[0]:
+            best = worth, tallies, rounds
+    assert best is not None
+    return best[1], best[2]
+
+
+def _tagger_tallies(
+    examples: Examples, parts: Sequence[list[int]], fields: list[int], rounds: int, seed: int
 ) -> Mapping[int, Tally]:
-    """How a tagger of these fields does on examples that it did not learn from: of many, a third is enough."""
-    tallies = dict.fromkeys(fields, Tally())
-    for part in parts if len(examples.texts) <= TAGGER_ON_ALL else parts[:1]:
+    tallies = dict.fromkeys(fields, NO_TALLY)
+    for part in parts:
         learned, judged = examples.folded(part)
-        model = _tagger(learned, fields, seed)
+        model = _tagger(learned, fields, rounds, seed)
         for texts, output in zip(judged.texts, judged.outputs, strict=True):
             read = model.tag("\n".join(texts))[0]
             for tag, at in enumerate(fields):
@@ -272,7 +301,7 @@ def _tagger_held(
     return tallies
 
 
-def _tagger(examples: Examples, fields: Sequence[int], seed: int) -> tagger.Tagger:
+def _tagger(examples: Examples, fields: Sequence[int], rounds: int, seed: int) -> tagger.Tagger:
     sentences = []
     for row, texts in enumerate(examples.texts):
         starts = [sum(len(text) + 1 for text in texts[:at]) for at in range(len(texts))]
@@ -287,4 +316,4 @@ def _tagger(examples: Examples, fields: Sequence[int], seed: int) -> tagger.Tagg
                 ]
             )
         sentences.append(tagger.sentence("\n".join(texts), spans))
-    return tagger.train(sentences, len(fields), seed)
+    return tagger.train(sentences, len(fields), rounds, seed)

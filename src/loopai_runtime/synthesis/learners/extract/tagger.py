@@ -27,7 +27,7 @@ NEVER = -(1 << 24)
 MARGIN = 3
 REACH = 30  # of the search while it learns, in steps of one
 LARGEST = 44  # of a weight in the program
-MOST_BLOCKS = 12_000  # of weights in the program
+MOST_BLOCKS = 8_000  # of weights in the program
 
 
 class Sentence(NamedTuple):
@@ -75,11 +75,15 @@ class Tagger:
         return tagging.tagged(text, self.packed, self.moves)
 
 
-def train(sentences: Sequence[Sentence], fields: int, seed: int) -> Tagger:
+def rounds_for(count: int) -> tuple[int, ...]:
+    """How often to go through so many sentences: where labels are noisy, few rounds are better."""
+    return (8,) if count <= 150 else (6, 2)
+
+
+def train(sentences: Sequence[Sentence], fields: int, rounds: int, seed: int) -> Tagger:
     """Learn from the sentences; deterministic in `seed`."""
     count = len(sentences)
-    orders = 3 if count <= 150 else 2 if count <= 600 else 1
-    rounds = 8 if count <= 600 else 6
+    orders = 3 if count <= 150 else 2 if count <= 3000 else 1
     blocks: dict[Block, list[float]] = {}
     moves = [[0.0] * (2 * fields + 1) for _ in range(2 * fields + 2)]
     for order in range(orders):
