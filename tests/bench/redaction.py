@@ -23,20 +23,7 @@ from loopai_runtime.redaction.numbers import is_iban
 
 TUNED = ["en_US", "en_GB", "de_DE", "fr_FR", "it_IT", "es_ES", "nl_NL", "sv_SE", "pl_PL", "pt_BR", "ru_RU", "ja_JP",
          "tr_TR", "zh_CN", "hi_IN", "da_DK", "uk_UA", "hu_HU", "id_ID", "he_IL"]  # fmt: skip
-OTHERS = [
-    "ko_KR",
-    "cs_CZ",
-    "fi_FI",
-    "el_GR",
-    "no_NO",
-    "ro_RO",
-    "th_TH",
-    "en_IN",
-    "pt_PT",
-    "de_AT",
-    "fr_CH",
-    "en_AU",
-]
+OTHERS = ["ko_KR", "cs_CZ", "fi_FI", "el_GR", "no_NO", "ro_RO", "th_TH", "en_IN", "pt_PT", "de_AT", "fr_CH", "en_AU"]
 TEMPLATES = [
     "{}", "Please use {} from now on.", "My new one is {}, the old one is gone", "({})", "see {}; thanks",
     "Kunde schrieb: {}\nViele Grüße", "{} is what I was told", "« {} »", "a: {}", "Hello, {}!",

@@ -35,10 +35,7 @@ class Leak:
 
 def leaks(name: str, bundle: Bundle) -> list[Leak]:
     """All personal data in a bundle's program and metadata."""
-    found = [
-        *_in_program(bundle.files[PROGRAM].decode("utf-8")),
-        *_in_json(jsonl.loads(bundle.files[METADATA]), "$"),
-    ]
+    found = [*_in_program(bundle.files[PROGRAM].decode("utf-8")), *_in_json(jsonl.loads(bundle.files[METADATA]), "$")]
     return [
         Leak(name, place, finding.kind, mask(text[finding.start : finding.end]))
         for place, text in found
