@@ -40,7 +40,7 @@ def write(made: Extraction, problem: Problem, calibration: Calibration) -> str:
         _formats(made, names),
         _rules(made, names),
         _tagger(made.tagger) if made.tagger else "",
-        "\n\n".join(inspect.getsource(function) for function in _functions(made)),
+        "\n\n".join(re.sub(r"  # noqa.*", "", inspect.getsource(function)) for function in _functions(made)),
         _UNPACK.format(size=made.tagger.size) if made.tagger else "",
         "\n\n\n".join(_field(plan, name).strip("\n") for plan, name in zip(made.plans, names, strict=True)),
         _main(made, names),
