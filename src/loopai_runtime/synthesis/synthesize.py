@@ -22,7 +22,7 @@ from loopai_runtime.synthesis.abstain import offload
 from loopai_runtime.synthesis.calibrate import calibrate, probability
 from loopai_runtime.synthesis.folds import folds
 from loopai_runtime.synthesis.judge import Trial, is_right, judge, splits, unseen
-from loopai_runtime.synthesis.learners import bayes, hybrid, linear, rules
+from loopai_runtime.synthesis.learners import bayes, extract, hybrid, linear, rules
 from loopai_runtime.synthesis.select import choose, corrected, table
 from loopai_runtime.synthesis.strategy import Problem, Progress, Strategy, Suspect, Synthesis
 
@@ -38,7 +38,13 @@ _SURELY_WRONG = 0.8
 
 def strategies() -> list[Strategy]:
     """Every way of learning there is, the simplest first."""
-    return [*bayes.candidates(), *rules.candidates(), *linear.candidates(), *hybrid.candidates()]
+    return [
+        *extract.candidates(),
+        *bayes.candidates(),
+        *rules.candidates(),
+        *linear.candidates(),
+        *hybrid.candidates(),
+    ]
 
 
 def synthesize(

@@ -1,0 +1,222 @@
+"""Whole-text formats: what a person would write as one regular expression with a group a field.
+
+Each example says which of its fields stand where, hence what stands between them. Examples whose separators
+have the same skeleton (spaces, signs, some word, some number) share a format; its literals are the words that
+all of them have, and its groups the tightest classes that hold all values. A value that stands in several places
+gives several skeletons: the one that explains most examples wins (a greedy cover, Chvatal 1979). The idea of a
+page template with slots is that of Crescenzi et al. (RoadRunner, 2001).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, TypeAlias
+
+from loopai_runtime.synthesis.learners.extract.locate import Span, whole
+
+Places: TypeAlias = Mapping[int, Sequence[Span]]
+Skeleton: TypeAlias = tuple[tuple[int, ...], tuple[tuple[str, ...], ...]]
+
+MOST_READINGS = 48  # of one example
+MOST_PIECES = 14  # of a separator; more is text, not a format
+SAMPLE = 400
+_PIECE = re.compile(r"\s+|\d+|[^\W\d_]+|[\W_]")
+LEVELS = ("tight", "wide")
+
+
+class Example(NamedTuple):
+    """A text, and for each of its fields the places where its value stands."""
+
+    text: str
+    places: Places
+
+
+@dataclass(frozen=True)
+class Format:
+    """A regular expression of named groups; `right` and `wrong` count examples that it read."""
+
+    pattern: str
+    fields: tuple[int, ...]
+    right: int = 0
+    wrong: int = 0
+    compiled: re.Pattern[str] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "compiled", re.compile(self.pattern, re.DOTALL))
+
+    @property
+    def certainty(self) -> float:
+        """The log odds of reading an example rightly."""
+        return round(math.log((self.right + 0.5) / (self.wrong + 0.5)), 3)
+
+    def read(self, text: str) -> dict[int, str] | None:
+        found = self.compiled.fullmatch(text)
+        return {at: found[f"f{at}"] for at in self.fields} if found else None
+
+
+def learn(examples: Sequence[Example]) -> list[Format]:
+    """The formats that the examples have, in the order in which they are to be tried."""
+    examples = examples[:SAMPLE]
+    groups = _cover(examples)
+    formats: dict[str, Format] = {}
+    for level in LEVELS:
+        for skeleton, members in groups:
+            made = _format(skeleton, [(examples[row].text, spans) for row, spans in members], level)
+            formats.setdefault(made.pattern, made)
+    ranked = sorted(formats.values(), key=lambda one: _rank(_judge(one, examples)))
+    kept: list[Format] = []
+    left = list(examples)
+    for one in ranked:
+        judged = _judge(one, left)
+        if judged.right > judged.wrong or (judged.wrong == 0 and _judge(one, examples).right):
+            kept.append(judged if judged.right else _judge(one, examples))
+            left = [example for example in left if one.read(example.text) is None]
+    return kept
+
+
+def _rank(one: Format) -> tuple[float, int]:
+    """Those that read little wrongly come first: others see only what these leave."""
+    return one.wrong / max(1, one.right + one.wrong), -len(one.fields)
+
+
+def _judge(one: Format, examples: Sequence[Example]) -> Format:
+    right = wrong = 0
+    for text, places in examples:
+        read = one.read(text)
+        if read is not None:
+            good = set(read) == set(places) and all(
+                any(text[a:b] == value for a, b in places[at]) for at, value in read.items()
+            )
+            right, wrong = right + good, wrong + (not good)
+    return Format(one.pattern, one.fields, right, wrong)
+
+
+def _cover(examples: Sequence[Example]) -> list[tuple[Skeleton, list[tuple[int, list[Span]]]]]:
+    """Skeletons, each with the examples that it explains, the one that explains most first."""
+    having: dict[Skeleton, dict[int, list[Span]]] = defaultdict(dict)
+    for row, (text, places) in enumerate(examples):
+        for order, spans in _readings(text, places):
+            skeleton = (order, _skeleton(text, spans))
+            if all(len(part) <= MOST_PIECES for part in skeleton[1]):
+                having[skeleton].setdefault(row, spans)
+    left = {row for rows in having.values() for row in rows}
+    groups = []
+    while left:
+        best = max(having, key=lambda one: (len(left & set(having[one])), -sum(map(len, one[1])), _first(one)))
+        members = [(row, spans) for row, spans in having[best].items() if row in left]
+        if not members:
+            break
+        groups.append((best, members))
+        left -= {row for row, _ in members}
+    return groups
+
+
+def _first(skeleton: Skeleton) -> tuple[int, ...]:
+    """Fields in the order of the output are the likelier reading."""
+    return tuple(-at for at in skeleton[0])
+
+
+def _readings(text: str, places: Places) -> Iterator[tuple[tuple[int, ...], list[Span]]]:
+    """Ways to give each field a place of its own, as the fields in the order of the text and their spans."""
+    fields = sorted(places, key=lambda at: (-max((b - a for a, b in places[at]), default=0), len(places[at]), at))
+    if not all(places[at] for at in fields):
+        return
+    count = 0
+    stack: list[tuple[int, list[tuple[Span, int]]]] = [(0, [])]
+    while stack and count < MOST_READINGS:
+        depth, chosen = stack.pop()
+        if depth == len(fields):
+            count += 1
+            chosen.sort()
+            yield tuple(at for _, at in chosen), [span for span, _ in chosen]
+            continue
+        free = [
+            span
+            for span in places[fields[depth]]
+            if all(span.end <= other.start or span.start >= other.end for other, _ in chosen)
+        ]
+        free = [span for span in free if whole(text, span)] or free
+        stack.extend((depth + 1, [*chosen, (span, fields[depth])]) for span in reversed(free[:5]))
+
+
+def _between(text: str, spans: Sequence[Span]) -> list[str]:
+    ends = [0, *[span.end for span in spans]]
+    starts = [*[span.start for span in spans], len(text)]
+    return [text[a:b] for a, b in zip(ends, starts, strict=True)]
+
+
+def _skeleton(text: str, spans: Sequence[Span]) -> tuple[tuple[str, ...], ...]:
+    parts = [tuple(map(_class_of, _PIECE.findall(part))) for part in _between(text, spans)]
+    return (*parts[:-1], () if parts[-1] == (" ",) else parts[-1])
+
+
+def _class_of(piece: str) -> str:
+    return " " if piece.isspace() else "0" if piece.isdecimal() else "a" if piece.isalpha() else piece
+
+
+def _format(skeleton: Skeleton, members: Sequence[tuple[str, list[Span]]], level: str) -> Format:
+    order, classes = skeleton
+    separators = [_between(text, spans) for text, spans in members]
+    parts = []
+    for at in range(len(order)):
+        ahead = _separator([row[at] for row in separators], classes[at], level)
+        after = classes[at + 1]
+        values = [text[slice(*spans[at])] for text, spans in members]
+        parts += [ahead, f"(?P<f{order[at]}>{_group(values, after, level, at == len(order) - 1 and not after)})"]
+    parts.append(_separator([row[-1] for row in separators], classes[-1], level) or r"\s*")
+    return Format("".join(parts), tuple(sorted(order)))
+
+
+def _separator(texts: Sequence[str], classes: Sequence[str], level: str) -> str:
+    """What stands between two fields: signs and common words as they are, spaces and other words by class."""
+    if not classes:
+        return ""
+    columns = zip(*[_PIECE.findall(text) for text in texts], strict=True)
+    out = []
+    for shape, column in zip(classes, columns, strict=True):
+        same = len(set(column)) == 1
+        if shape == " ":
+            out.append(" " if same and column[0] == " " and level == "tight" else r"\s+")
+        elif same and not (shape == "0" and len(column) < 3):
+            out.append(re.escape(column[0]).replace("\\ ", " "))
+        else:
+            out.append(r"\d+" if shape == "0" else r"[^\W\d_]+")
+    return "".join(out)
+
+
+CLASSES = (r"\d+", r"[A-Z]+", r"[a-z]+", r"[A-Za-z]+", r"\w+", r"[\w.-]+", r"\S+")
+
+
+def tightest(values: Sequence[str]) -> str:
+    """The narrowest class of characters that holds all values; "" if they contain spaces."""
+    for known in CLASSES:
+        if all(re.fullmatch(known, value) for value in values):
+            return known
+    return ""
+
+
+def _group(values: Sequence[str], after: Sequence[str], level: str, last: bool) -> str:
+    if last:
+        return r"\S.*?" if not any(value[0].isspace() for value in values) else ".+?"
+    if level == "tight":
+        return tightest(values) or _spaced(values) or ".+?"
+    spaceless = all(not any(c.isspace() for c in value) for value in values)
+    if after and after[0] not in (" ", "0", "a"):
+        stop = after[0]
+        if all(stop not in value for value in values):
+            return f"[^{re.escape(stop)}]+"
+    return r"\S+?" if spaceless else ".+?"
+
+
+def _spaced(values: Sequence[str]) -> str:
+    """Values of several words that all have the same shape, such as dates."""
+    shapes = Counter(tuple(map(_class_of, _PIECE.findall(value))) for value in values)
+    if len(shapes) > 1 or len(values) < 3:
+        return ""
+    known = {" ": r"\s+", "0": r"\d+", "a": r"[^\W\d_]+"}
+    (shape,) = shapes
+    return "".join(known.get(piece) or re.escape(piece) for piece in shape) if len(shape) <= MOST_PIECES else ""

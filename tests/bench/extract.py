@@ -1,0 +1,115 @@
+"""How well fields are extracted from rows not seen: `python -m tests.bench.extract`.
+
+Two tables in Markdown. Logs: field accuracy and rows right in every field, at 3, 10 and 30 examples. Slots: exact-span
+F1 over the fields that have a value, at 20, 100, 500 and all examples. Each program is run as it was written. Sets
+marked * were kept out of all tuning. `--quick` takes few sets, sizes and draws. Nothing here asserts: the bars are
+in docs/benchmarks.md, beside the last numbers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import statistics
+import time
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from tests import shared_data
+
+from loopai_runtime.synthesis.learners.extract import Extract
+from loopai_runtime.synthesis.strategy import Calibration, Problem
+
+Rows = list[dict[str, Any]]
+LOGS = [
+    f"log_{name}" for name in ["android", "apache", "hdfs", "linux", "proxifier", "zookeeper", "hpc", "openssh"]
+]
+SLOTS = ["snips_bookrestaurant", "restaurant8k", "snips_playmusic"]
+HELD_OUT = {"log_hpc", "log_openssh", "snips_playmusic"}
+ALL = 1_000_000
+TESTED = 1000
+
+
+class Measured(NamedTuple):
+    """A program on test rows: shares, microseconds a call, bytes, and seconds that learning took."""
+
+    field: float
+    row: float
+    f1: float
+    microseconds: float
+    bytes: int
+    seconds: float
+
+
+def measure(name: str, rows: Rows, test: Rows) -> Measured:
+    problem = Problem(name, {}, {}, *columns(rows), groups=list(range(len(rows))))
+    started = time.perf_counter()
+    source = Extract().fit(problem, range(len(problem)), 0)[0].emit(problem, Calibration(1.0, 0.0, 0.0))
+    seconds = time.perf_counter() - started
+    program: dict[str, Any] = {}
+    exec(compile(source, "program.py", "exec"), program)
+    started = time.perf_counter()
+    answers = [program["run"](row["input"]) for row in test]
+    microseconds = (time.perf_counter() - started) / len(test) * 1e6
+    return Measured(*scores(answers, [row["output"] for row in test]), microseconds, len(source.encode()), seconds)
+
+
+def columns(rows: Rows) -> tuple[list[Any], list[Any]]:
+    return [row["input"] for row in rows], [row["output"] for row in rows]
+
+
+def scores(answers: Rows, wanted: Rows) -> tuple[float, float, float]:
+    """Field accuracy, rows right in every field, and F1 over fields that have a value."""
+    fields = right = rows = true = found = there = 0
+    for answer, output in zip(answers, wanted, strict=True):
+        same = [answer.get(name, "") == value for name, value in output.items()]
+        fields, right, rows = fields + len(same), right + sum(same), rows + all(same)
+        for name, value in output.items():
+            got = answer.get(name, "")
+            true += got == value != ""
+            found += got != ""
+            there += value != ""
+    return right / fields, rows / len(wanted), 2 * true / max(1, found + there)
+
+
+def some(rows: Rows, n: int, seed: int) -> Rows:
+    return random.Random(f"{n}/{seed}").sample(rows, min(n, len(rows)))
+
+
+def mean(measured: list[Measured]) -> Measured:
+    return Measured(*[statistics.mean(column) for column in zip(*measured, strict=True)])
+
+
+def table(names: Iterable[str], sizes: list[int], draws: int, what: str) -> None:
+    heads = [f"{'all' if n == ALL else n} examples" for n in sizes]
+    print(f"\n| set | {' | '.join(heads)} | µs/call | KB | learning s |\n|---|{'---|' * (len(sizes) + 3)}")
+    for name in names:
+        train, test = (shared_data.rows(f"extract_{name}", part) for part in ("train", "test"))
+        cells = []
+        for n in sizes:
+            count = draws if n < 500 else min(draws, 2) if n == 500 else 1
+            one = mean([measure(name, some(train, n, seed), test[:TESTED]) for seed in range(count)])
+            cells.append(f"{one.field:.4f} / {one.row:.4f}" if what == "log" else f"{one.f1:.3f}")
+        mark = " *" if name in HELD_OUT else ""
+        print(
+            f"| {name}{mark} | {' | '.join(cells)} | {one.microseconds:.0f} | {one.bytes / 1000:.0f} "
+            f"| {one.seconds:.1f} |",
+            flush=True,
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--draws", type=int, default=5)
+    arguments = parser.parse_args()
+    if arguments.quick:
+        table(LOGS, [10], 1, "log")
+        table(SLOTS[:1], [20, 100], 1, "slots")
+    else:
+        table(LOGS, [3, 10, 30], arguments.draws, "log")
+        table(SLOTS, [20, 100, 500, ALL], arguments.draws, "slots")
+
+
+if __name__ == "__main__":
+    main()
