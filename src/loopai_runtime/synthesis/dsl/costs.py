@@ -1,0 +1,86 @@
+"""What each building block costs: the less a program costs, the likelier it is what was meant.
+
+A program costs the sum of its blocks' traits. Set on the development tasks (tests/bench/transform.py, without its
+hold-out) so that programs that are right on unseen rows rank before those that only fit.
+"""
+
+from __future__ import annotations
+
+COSTS: dict[str, float] = {
+    "piece": 0.4,  # every part of a concatenation
+    "column": 0.8,
+    "word": 1.7,
+    "token": 2.0,
+    "capsword": 2.4,
+    "number": 2.1,
+    "split": 1.9,
+    "lines": 1.8,
+    "before": 1.9,
+    "after": 1.9,
+    "between": 2.4,
+    "rest": 2.3,
+    "prefix": 2.7,
+    "suffix": 2.7,
+    "slice": 3.6,
+    "drop": 2.6,
+    "positions": 1.6,
+    "index0": 0.0,
+    "index1": 0.25,
+    "index2": 0.4,
+    "index3": 0.5,
+    "index4": 0.7,
+    "far": 1.2,
+    "from_end": 0.15,
+    "strip": 0.3,
+    "trim": 0.5,
+    "case": 0.7,
+    "first": 0.9,
+    "firstk": 1.9,
+    "lastk": 1.9,
+    "pad": 1.2,
+    "zeros": 0.9,
+    "delete": 1.0,
+    "replace": 1.2,
+    "spaces": 0.7,
+    "join": 1.6,
+    "some": 0.6,
+    "reverse": 1.0,
+    "condition": 3.0,
+    "date": 1.3,
+    "date_part": 0.5,
+    "date_rare": 1.2,
+    "date_whole": 0.9,
+    "time": 1.2,
+    "time_part": 0.6,
+    "time_step": 1.5,
+    "time_shift": 1.0,
+    "parse": 1.0,
+    "decimals": 0.9,
+    "grouping": 0.6,
+    "rounding": 0.8,
+    "step": 0.8,
+    "scale": 1.4,
+    "convert": 1.6,
+    "linear": 2.0,
+    "range": 1.0,
+    "base": 2.0,
+    "wrap": 0.8,
+}
+
+
+def cost(traits: tuple[str, ...]) -> float:
+    return sum(COSTS[trait] for trait in traits)
+
+
+def index_trait(at: int) -> str:
+    """How far from its end an index counts."""
+    away = at if at >= 0 else -at - 1
+    return f"index{away}" if away <= 4 else "far"
+
+
+def constant(text: str, examples: int, letters_seen: bool) -> float:
+    """What writing `text` out costs. Marks are cheap; many examples that agree on it make it cheaper."""
+    letters = sum(c.isalnum() for c in text)
+    marks = len(text) - letters
+    share = (1.0 if letters_seen else 0.55) / (1 if examples < 2 else 1.5 if examples == 2 else 2)
+    return 0.5 + 0.2 * min(marks, 6) / examples + share * min(letters, 14)
