@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from loopai_runtime.synthesis.dsl.atoms import Pool
 from loopai_runtime.synthesis.dsl.changes import change, joins
+from loopai_runtime.synthesis.dsl.numbers import numbers
 from loopai_runtime.synthesis.dsl.search import Program, concatenations
 from loopai_runtime.synthesis.dsl.slices import slices
 from loopai_runtime.synthesis.dsl.views import View, delimiters, parts
@@ -86,6 +87,7 @@ def gather(names: Sequence[str], rows: Sequence[Row], outputs: Sequence[str]) ->
             if inner.values not in views:
                 nested.append(inner)
                 note(inner)
+    numbers(pool, [view for view in views.values() if all(view.values)])
     full = [view for view in views.values() if all(view.values)]
     firsts = change(pool, full[:120], 2)
     change(pool, [view for view in firsts if len(view.traits) <= 3][:150], 1)
