@@ -37,6 +37,7 @@ class Pool:
 
     outputs: Values
     atoms: dict[Values, list[tuple[float, Atom]]] = field(default_factory=dict)
+    names: list[str] = field(default_factory=list)
 
     def fits(self, values: Sequence[str]) -> bool:
         """Whether every value is a part of its output."""

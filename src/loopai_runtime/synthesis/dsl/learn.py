@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from loopai_runtime.synthesis.dsl.atoms import Pool
 from loopai_runtime.synthesis.dsl.changes import change, joins
+from loopai_runtime.synthesis.dsl.dates import dates, times
 from loopai_runtime.synthesis.dsl.numbers import numbers
 from loopai_runtime.synthesis.dsl.search import Program, concatenations
 from loopai_runtime.synthesis.dsl.slices import slices
@@ -87,8 +88,10 @@ def gather(names: Sequence[str], rows: Sequence[Row], outputs: Sequence[str]) ->
             if inner.values not in views:
                 nested.append(inner)
                 note(inner)
-    numbers(pool, [view for view in views.values() if all(view.values)])
     full = [view for view in views.values() if all(view.values)]
+    numbers(pool, full)
+    dates(pool, full[:80])
+    times(pool, full[:80])
     firsts = change(pool, full[:120], 2)
     change(pool, [view for view in firsts if len(view.traits) <= 3][:150], 1)
     return pool

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import date, timedelta
 from decimal import Decimal
 
 
@@ -75,3 +76,76 @@ def scientific(x, decimals):  # type: ignore[no-untyped-def]
     """A number as digits and a power of ten, such as 1.23E4."""
     power = x.adjusted() if x else 0
     return fixed(x.scaleb(-power), decimals) + "E" + str(power)
+
+
+MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
+DAYS = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+
+
+def read_date(text, order):  # type: ignore[no-untyped-def]
+    """The first date in a text; `order` ("dmy" or "mdy") says what two bare numbers mean. No year: 1904."""
+    text = re.sub(r"\d{1,2}:\d\d(:\d\d)?", " ", text)
+    week = re.search(r"(?i)\b(mon|tue|wed|thu|fri|sat|sun)[a-z]*,? w(?:ee)?k (\d{1,2}) (?:in|of) (\d{4})", text)
+    if week:
+        return date.fromisocalendar(int(week[3]), int(week[2]), DAYS.index(week[1].lower()) + 1)
+    name = re.search(r"(?i)(?<![a-z])(" + "|".join(MONTHS) + r")[a-z]*", text)
+    if name:
+        near = re.search(r"(\d{1,4})\W*(?:(?:st|nd|rd|th|of)\W*)*$", text[: name.start()])
+        rest = re.findall(r"\d+", text[name.end() :])
+        numbers = ([near[1]] if near else []) + rest
+        years = [number for number in numbers[:3] if len(number) == 4]
+        small = [number for number in numbers[:2] if len(number) < 3]
+        year = years[0] if years else small[1] if len(small) > 1 else "1904"
+        return date(full_year(year), MONTHS.index(name[1].lower()) + 1, int(small[0]) if small else 1)
+    found = re.search(r"(?<!\d)(\d{4})\D{1,3}(\d{1,2})\D{1,3}(\d{1,2})(?!\d)", text)
+    if found:
+        return date(int(found[1]), int(found[2]), int(found[3]))
+    found = re.search(r"(?<!\d)(\d{1,2})[^\d:]{1,3}(\d{1,2})[^\d:]{1,3}(\d{4}|\d\d)(?!\d)", text)
+    if not found:
+        found = re.search(r"(?<!\d)(?:(?=(?:1[5-9]|20)\d\d[01]\d)(\d{4})(\d\d)(\d\d))(?!\d)", text)
+        if found:
+            return date(int(found[1]), int(found[2]), int(found[3]))
+        found = re.search(r"(?<!\d)(\d\d)(\d\d)(\d{4})(?!\d)", text)
+    if not found:
+        raise ValueError("no date in " + text)
+    day, month = (found[1], found[2]) if order == "dmy" else (found[2], found[1])
+    return date(full_year(found[3]), int(month), int(day))
+
+
+def full_year(text):  # type: ignore[no-untyped-def]
+    """A year of two digits is taken to lie between 1969 and 2068."""
+    year = int(text)
+    return year if len(text) > 2 else year + (1900 if year > 68 else 2000)
+
+
+def ordinal(day):  # type: ignore[no-untyped-def]
+    """1st, 2nd, 3rd, 4th, ..."""
+    ending = "th" if 10 < day < 20 else {1: "st", 2: "nd", 3: "rd"}.get(day % 10, "th")
+    return str(day) + ending
+
+
+def read_time(text):  # type: ignore[no-untyped-def]
+    """The first time of day in a text, as seconds since midnight."""
+    found = re.search(r"(?<!\d)(\d{1,2}):(\d\d)(?::(\d\d))?(?!\d)\s*([AaPp])?", text)
+    if not found:
+        found = re.search(r"(?<!\d)(\d{1,2})()()\s*([AaPp])\.?[Mm]\b", text)
+    if not found:
+        found = re.fullmatch(r"\s*(\d{1,2})[.h]?(\d\d)()()\s*", text)
+    if not found:
+        raise ValueError("no time in " + text)
+    hour, minute, second = [int(part or 0) for part in found.groups()[:3]]
+    if hour > 24 or minute > 59 or second > 59:
+        raise ValueError("no time in " + text)
+    if found[4]:
+        hour = hour % 12 + (12 if found[4] in "Pp" else 0)
+    return hour * 3600 + minute * 60 + second
+
+
+def clock(seconds, pattern):  # type: ignore[no-untyped-def]
+    """A time of day: H and h are the hour of 24 and of 12, HH and hh with two digits."""
+    hour, minute, second = seconds // 3600 % 24, seconds // 60 % 60, seconds % 60
+    half = "AM" if hour < 12 else "PM"
+    twelve = (hour - 1) % 12 + 1
+    values = {"H": f"{hour}", "HH": f"{hour:02}", "h": f"{twelve}", "hh": f"{twelve:02}", "am": half.lower()}
+    values.update({"mm": f"{minute:02}", "ss": f"{second:02}", "m": f"{minute}", "AM": half})
+    return re.sub("HH|H|hh|h|mm|m|ss|AM|am", lambda found: values[found.group()], pattern)
