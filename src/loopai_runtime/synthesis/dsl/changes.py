@@ -206,3 +206,23 @@ def joins(pool: Pool, source: str, values: Sequence[str], says: str, marks: Sequ
 
 def each_works(words: Sequence[str], each: Callable[[str], str], output: str) -> bool:
     return all(each(word) in output for word in words if word)
+
+
+def across(pool: Pool, names: Sequence[str], rows: Sequence[dict[str, str]]) -> Iterator[View]:
+    """What several columns give together: one without what stands in another, all that are not empty joined."""
+    for name in names:
+        for other in names:
+            if name == other or not all(row[other] and row[other] in row[name] for row in rows):
+                continue
+            for code, count, how in ((f'{name}.replace({other}, "")', -1, "wherever"), (f'{name}.replace({other}, "", 1)', 1, "where first")):
+                values = tuple([row[name].replace(row[other], "", count) for row in rows])
+                traits = ("column", "columns", *(("index1",) if count > 0 else ()))
+                yield View(code, values, traits, f"{name} without {other}, {how} it occurs in it")
+            yield View(f"{name}.partition({other})[0]", tuple([row[name].partition(row[other])[0] for row in rows]), ("column", "columns", "index1"), f"what stands before {other} in {name}")
+            yield View(f"{name}.partition({other})[2]", tuple([row[name].partition(row[other])[2] for row in rows]), ("column", "columns", "index1"), f"what follows {other} in {name}")
+    if len(names) > 1:
+        for sep in sorted({m for m in re.findall(r"[^\w]{1,2}", pool.outputs[0])} | {"", " "}):
+            joined = [sep.join(value for value in row.values() if value) for row in rows]
+            if pool.fits(joined):
+                code = f"{quote(sep)}.join(part for part in ({', '.join(names)}) if part)"
+                pool.add(joined, ("columns", "join"), code, f"all that are not empty, joined by {quote(sep)}")

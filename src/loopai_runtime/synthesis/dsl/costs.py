@@ -23,7 +23,7 @@ COSTS: dict[str, float] = {
     "suffix": 2.7,
     "slice": 3.6,
     "drop": 2.6,
-    "positions": 1.6,
+    "positions": 1.9,
     "index0": 0.0,
     "index1": 0.25,
     "index2": 0.4,
@@ -58,13 +58,22 @@ COSTS: dict[str, float] = {
     "decimals": 0.9,
     "grouping": 0.6,
     "rounding": 0.8,
-    "step": 0.8,
+    "step": 1.0,
     "scale": 1.4,
     "convert": 1.6,
     "linear": 2.0,
     "range": 1.0,
     "base": 2.0,
     "wrap": 0.8,
+    "letter": 0.55,
+    "letter_seen": 1.0,
+    "digit": 1.8,
+    "mark": 0.25,
+    "even": 1.2,  # decimals of varying number that happened to be equally many
+    "step5": 0.4,
+    "edge": 0.3,
+    "columns": 1.0,
+    "shared": -1.6,  # a further part of a date or time that the program reads anyway
 }
 
 
@@ -80,7 +89,9 @@ def index_trait(at: int) -> str:
 
 def constant(text: str, examples: int, letters_seen: bool) -> float:
     """What writing `text` out costs. Marks are cheap; many examples that agree on it make it cheaper."""
-    letters = sum(c.isalnum() for c in text)
-    marks = len(text) - letters
-    share = (1.0 if letters_seen else 0.55) / (1 if examples < 2 else 1.5 if examples == 2 else 2)
-    return 0.5 + 0.2 * min(marks, 6) / examples + share * min(letters, 14)
+    digits = sum(c.isdigit() for c in text)
+    letters = sum(c.isalpha() for c in text)
+    marks = len(text) - letters - digits
+    share = (COSTS["letter_seen"] if letters_seen else COSTS["letter"]) / min(examples, 3)
+    digit = COSTS["digit"] / min(examples, 3)
+    return 0.5 + COSTS["mark"] * min(marks, 6) / min(examples, 3) + share * min(letters, 14) + digit * digits

@@ -115,7 +115,7 @@ def _months(pool: Pool, views: Sequence[View]) -> None:
         for form, says in (("%B", "the name of the month"), ("%b", "the short name of the month")):
             texts = [f"{date(2000, int(value), 1):{form}}" for value in view.values]
             if pool.fits(texts):
-                code = f'f"{{date(2000, int({view.source}), 1):{form}}}"'
+                code = f'date(2000, int({view.source}), 1).strftime("{form}")'
                 pool.add(texts, (*view.traits, "date"), code, f"{says} whose number is {view.says}")
 
 

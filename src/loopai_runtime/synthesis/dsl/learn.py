@@ -10,7 +10,9 @@ import time
 from collections.abc import Sequence
 
 from loopai_runtime.synthesis.dsl.atoms import Pool
-from loopai_runtime.synthesis.dsl.changes import change, joins
+from loopai_runtime.synthesis.dsl.changes import across, change, joins
+from loopai_runtime.synthesis.dsl.conditions import Decision, decide
+from loopai_runtime.synthesis.dsl.costs import COSTS, constant, cost
 from loopai_runtime.synthesis.dsl.dates import dates, times
 from loopai_runtime.synthesis.dsl.numbers import numbers
 from loopai_runtime.synthesis.dsl.search import Program, concatenations
@@ -80,15 +82,17 @@ def gather(names: Sequence[str], rows: Sequence[Row], outputs: Sequence[str]) ->
         slices(pool, name, values, name)
         if all(values):
             joins(pool, name, values, name, delimiters(values))
+    for view in across(pool, names, rows):
+        note(view)
     nested: list[View] = []
-    for view in list(views.values())[:60]:
+    for view in sorted(views.values(), key=lambda view: cost(view.traits))[:60]:
         if view.traits[0] in ("column", "token", "number", "capsword") or not all(view.values):
             continue
         for inner in parts(view.source, view.values, view.says, view.traits):
             if inner.values not in views:
                 nested.append(inner)
                 note(inner)
-    full = [view for view in views.values() if all(view.values)]
+    full = sorted([view for view in views.values() if all(view.values)], key=lambda view: cost(view.traits))
     numbers(pool, full)
     dates(pool, full[:80])
     times(pool, full[:80])
@@ -97,7 +101,23 @@ def gather(names: Sequence[str], rows: Sequence[Row], outputs: Sequence[str]) ->
     return pool
 
 
+
 def transform_programs(
     names: Sequence[str], rows: Sequence[Row], outputs: Sequence[str], deadline: float
-) -> list[Program]:
-    return straight(names, rows, outputs, deadline)
+) -> list[Program | Decision]:
+    """Straight programs, or else one with conditions, the cheapest first. None where nothing generalises."""
+    found = straight(names, rows, outputs, deadline)
+    if found:
+        return list(found)
+
+    def solve(members: Sequence[int]) -> Program | None:
+        wanted = [outputs[i] for i in members]
+        same = set(wanted)
+        if len(same) == 1:
+            text = same.pop()
+            return Program((text,) if text else (), COSTS["piece"] + constant(text, 1, False))
+        programs = straight(names, [rows[i] for i in members], wanted, deadline)
+        return programs[0] if programs else None
+
+    decision = decide(names, rows, outputs, solve, deadline)
+    return [decision] if decision else []

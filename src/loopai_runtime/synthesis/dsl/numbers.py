@@ -113,6 +113,8 @@ def _goals(output: str) -> list[Decimal]:
     """The numbers in an output, read in either convention of point and comma."""
     found = []
     for token in _TOKEN.findall(output):
+        if len(token) > 20:
+            continue
         found.append(Decimal(token.replace(",", "")))
         if token[0] == "-":
             found.append(-found[-1])
@@ -164,11 +166,12 @@ def _rounded(figure: Figure, goals: Sequence[Sequence[Decimal]]) -> Iterator[Fig
             if values in seen:
                 continue
             seen.add(values)
-            ten = step.normalize().as_tuple().digits == (1,)
+            digits = step.normalize().as_tuple().digits
+            rare = () if digits == (1,) else ("step5",) if digits == (5,) else ("step",)
             yield Figure(
                 f'rounded({figure.source}, "{library.plain(step)}", "{mode}")',
                 values,
-                (*figure.traits, "rounding", *traits, *(() if ten else ("step",))),
+                (*figure.traits, "rounding", *traits, *rare),
                 f"{figure.says}, {says} to a multiple of {library.plain(step)}",
             )
 
@@ -198,6 +201,8 @@ def _buckets(figure: Figure, goals: Sequence[Sequence[Decimal]]) -> Iterator[Fig
                 continue
             unit = Decimal(1).scaleb(min(int(low[0].as_tuple().exponent), 0))
             for size in (width, width + unit):
+                if len(size.normalize().as_tuple().digits) > 2:
+                    continue
                 start = low[0] % size
                 if any(library.bucket(x, size, start) != y for x, y in zip(figure.values, low, strict=True)):
                     continue
@@ -218,7 +223,9 @@ _Writing = tuple[str, tuple[str, ...], Callable[[Decimal], str], str]
 
 def _writings(outputs: Sequence[str]) -> list[_Writing]:
     tokens = _TOKEN.findall(outputs[0])
-    kinds: dict[str, _Writing] = {"plain({})": ("plain({})", (), library.plain, "{}")}
+    ends = [{len(token.partition(".")[2]) for token in _TOKEN.findall(output)} for output in outputs]
+    short = any(0 in one for one in ends) or len(set.union(*ends)) > 1
+    kinds: dict[str, _Writing] = {"plain({})": ("plain({})", () if short else ("even",), library.plain, "{}")}
     for token in tokens:
         d = len(token.partition(".")[2])
         kinds[f"f{d}"] = (f"fixed({{}}, {d})", ("decimals",), lambda x, d=d: library.fixed(x, d), f"{{}} with {d} decimals")  # type: ignore[misc]

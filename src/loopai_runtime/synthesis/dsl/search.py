@@ -62,6 +62,8 @@ def concatenations(pool: Pool, inputs: Sequence[str], keep: int, deadline: float
             else:
                 after = tuple([place + len(value) for place, value in zip(at, values, strict=True)])
                 for extra, atom in same:
+                    if atom.lets and any(isinstance(one, Atom) and one.lets == atom.lets for one in pieces):
+                        extra += COSTS["shared"]
                     heapq.heappush(heap, (price + extra, next(count), after, (*pieces, atom)))
         if not pieces or isinstance(pieces[-1], Atom):
             for text, extra in _constants(outputs, at, inputs):

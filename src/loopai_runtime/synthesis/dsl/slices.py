@@ -86,8 +86,8 @@ def _places(source: str, values: Sequence[str]) -> dict[tuple[int, ...], Place]:
         if key not in places or price < places[key][0]:
             places[key] = (price, traits, code, says)
 
-    note([0] * len(values), (), "", "its start")
-    note([len(value) for value in values], (), "", "its end")
+    note([0] * len(values), ("edge",), "", "its start")
+    note([len(value) for value in values], ("edge",), "", "its end")
     for name, pattern, _ in CLASSES:
         _landmarks(note, source, [list(COMPILED[pattern].finditer(value)) for value in values], raw(pattern), name)
     for mark in delimiters(values):
