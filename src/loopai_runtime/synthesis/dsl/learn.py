@@ -7,20 +7,24 @@ all rows; a row that refutes every program joins the few (counterexample-guided,
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 from loopai_runtime.synthesis.dsl.atoms import Pool
 from loopai_runtime.synthesis.dsl.changes import across, change, joins
+from loopai_runtime.synthesis.dsl.columns import Row, row, shape, variables
 from loopai_runtime.synthesis.dsl.conditions import Decision, decide
+from loopai_runtime.synthesis.dsl.confidence import features, probability, standing
 from loopai_runtime.synthesis.dsl.costs import COSTS, constant, cost
 from loopai_runtime.synthesis.dsl.dates import dates, times
+from loopai_runtime.synthesis.dsl.emit import emit
 from loopai_runtime.synthesis.dsl.numbers import numbers
+from loopai_runtime.synthesis.dsl.program import Runner
 from loopai_runtime.synthesis.dsl.search import Program, concatenations
 from loopai_runtime.synthesis.dsl.slices import slices
 from loopai_runtime.synthesis.dsl.views import View, delimiters, parts
-from loopai_runtime.synthesis.dsl.program import Runner
-
-Row = dict[str, str]
 
 SEARCHED = 5
 KEPT = 12
@@ -102,22 +106,112 @@ def gather(names: Sequence[str], rows: Sequence[Row], outputs: Sequence[str]) ->
 
 
 
-def transform_programs(
+
+def programs(
     names: Sequence[str], rows: Sequence[Row], outputs: Sequence[str], deadline: float
 ) -> list[Program | Decision]:
     """Straight programs, or else one with conditions, the cheapest first. None where nothing generalises."""
+    answers: dict[tuple[str, ...], str] = {}
+    if any(answers.setdefault(tuple(one.values()), output) != output for one, output in zip(rows, outputs, strict=True)):
+        return []  # no function gives one input two outputs
     found = straight(names, rows, outputs, deadline)
     if found:
         return list(found)
 
     def solve(members: Sequence[int]) -> Program | None:
         wanted = [outputs[i] for i in members]
-        same = set(wanted)
-        if len(same) == 1:
-            text = same.pop()
-            return Program((text,) if text else (), COSTS["piece"] + constant(text, 1, False))
-        programs = straight(names, [rows[i] for i in members], wanted, deadline)
-        return programs[0] if programs else None
+        if len(set(wanted)) == 1:
+            return Program((wanted[0],) if wanted[0] else (), COSTS["piece"] + constant(wanted[0], 1, False))
+        best = straight(names, [rows[i] for i in members], wanted, deadline)
+        return best[0] if best else None
 
     decision = decide(names, rows, outputs, solve, deadline)
     return [decision] if decision else []
+
+
+class Separating(NamedTuple):
+    """An input that two readings of the examples answer differently: ask for its output."""
+
+    input: Any
+    answer: str
+    other: str
+
+
+@dataclass(frozen=True)
+class Transformation:
+    """A program for a task, how far to trust it, and what would settle the doubt."""
+
+    code: str = field(repr=False)
+    confidence: float
+    form: str
+    programs: list[Program | Decision] = field(repr=False)
+    separating: Separating | None
+    disagreement: list[float] = field(repr=False)
+    features: dict[str, float] = field(repr=False)
+    variables: dict[str, str | None] = field(repr=False)
+    runner: Runner = field(repr=False)
+
+    def run(self, value: Any) -> str:
+        """What the program gives, in this process: it consists of this package's own expressions."""
+        return self.runner(row(self.variables, value)) or ""
+
+    @property
+    def next_input(self) -> int | None:
+        """Which unlabelled input to label next: the one on which the best programs disagree most."""
+        most = max(self.disagreement, default=0.0)
+        return self.disagreement.index(most) if most > 0 else None
+
+
+def transform(
+    inputs: Sequence[Any], outputs: Sequence[Any], *, name: str = "task", unlabelled: Sequence[Any] = (), seconds: float = 10.0
+) -> Transformation | None:
+    """The likeliest program that explains all examples, or None where none generalises."""
+    named = variables([*inputs, *unlabelled])
+    if named is None or not inputs or not all(isinstance(output, str) for output in outputs):
+        return None
+    names = list(named)
+    rows = [row(named, value) for value in inputs]
+    found = programs(names, rows, outputs, time.monotonic() + seconds)
+    if not found:
+        return None
+    best = found[0]
+    others = [row(named, value) for value in unlabelled]
+    stand = standing(names, found, rows, others)
+    about = features(best, stand, rows, outputs)
+    confidence = probability(about)
+    shapes = Counter(map(shape, {tuple(one.values()): one for one in rows}.values()))
+    rare = sum(times == 1 for times in shapes.values()) / sum(shapes.values())
+    code = emit(
+        name,
+        named,
+        best,
+        stand.rival,
+        len(rows),
+        confidence,
+        [one for one, _ in shapes.most_common(64)],
+        0.5 + rare / 2,  # kinds seen once estimate how many are yet unseen (Good and Turing)
+    )
+    return Transformation(
+        code,
+        confidence,
+        "straight" if isinstance(best, Program) else "conditional",
+        found,
+        _separating(named, stand.asked, stand.answers, unlabelled),
+        stand.disagreement[: len(others)],
+        about,
+        named,
+        Runner(names, best),
+    )
+
+
+def _separating(
+    named: dict[str, str | None], asked: Sequence[Row], answers: Sequence[Sequence[str | None]], unlabelled: Sequence[Any]
+) -> Separating | None:
+    """The first real (or else made up) input that the best program and the next one both answer, differently."""
+    for other in answers[1:]:
+        for at, (given, rival) in enumerate(zip(answers[0], other, strict=True)):
+            if given is not None and rival is not None and given != rival:
+                made_up = {prop or "": asked[at][variable] for variable, prop in named.items()}
+                value = unlabelled[at] if at < len(unlabelled) else made_up.get("", made_up)
+                return Separating(value, given, rival)
+    return None

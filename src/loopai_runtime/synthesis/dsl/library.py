@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
-from datetime import date, timedelta
+from datetime import date, timedelta  # noqa: F401  programs move dates by it
 from decimal import Decimal
+from typing import Any
 
 
-def nth_match(pattern, text, at):  # type: ignore[no-untyped-def]
+def nth_match(pattern: str, text: str, at: int) -> Any:
     """The match number `at` of a pattern in a text; -1 is the last one."""
     return list(re.finditer(pattern, text))[at]
 
 
-def number(text):  # type: ignore[no-untyped-def]
+def number(text: str) -> Decimal:
     """The first number in a text; commas group its digits."""
     found = re.search(r"-?(?:\d[\d,]*(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?", text)
     if found is None:
@@ -20,59 +21,59 @@ def number(text):  # type: ignore[no-untyped-def]
     return Decimal(found.group().replace(",", ""))
 
 
-def rounded(x, step, mode):  # type: ignore[no-untyped-def]
+def rounded(x: Decimal, step: str, mode: str) -> Decimal:
     """A multiple of `step`: the nearest to x, or the next in the direction of `mode`."""
-    step = Decimal(step)
-    return (x / step).to_integral_value(mode) * step
+    unit = Decimal(step)
+    return (x / unit).to_integral_value(mode) * unit
 
 
-def bucket(x, size, start):  # type: ignore[no-untyped-def]
+def bucket(x: Decimal, size: str, start: str) -> Decimal:
     """Where the bucket of x begins; buckets have one size, and one of them begins at `start`."""
-    size, start = Decimal(size), Decimal(start)
-    return ((x - start) / size).to_integral_value("ROUND_FLOOR") * size + start
+    width, first = Decimal(size), Decimal(start)
+    return ((x - first) / width).to_integral_value("ROUND_FLOOR") * width + first
 
 
-def plain(x):  # type: ignore[no-untyped-def]
+def plain(x: Decimal) -> str:
     """A number with no more decimals than it needs."""
     return f"{x.normalize():f}" if x else "0"
 
 
-def fixed(x, decimals):  # type: ignore[no-untyped-def]
+def fixed(x: Decimal, decimals: int) -> str:
     """A number with exactly so many decimals, halves rounded up."""
     return f"{x.quantize(Decimal(1).scaleb(-decimals), 'ROUND_HALF_UP'):f}"
 
 
-def at_least(x, decimals):  # type: ignore[no-untyped-def]
+def at_least(x: Decimal, decimals: int) -> str:
     """A number with so many decimals, or more if it has more."""
     text = plain(x)
     return text if len(text.partition(".")[2]) >= decimals else fixed(x, decimals)
 
 
-def significant(x, digits):  # type: ignore[no-untyped-def]
+def significant(x: Decimal, digits: int) -> str:
     """A number rounded to so many significant digits."""
     if not x:
         return "0"
     return plain(x.quantize(Decimal(1).scaleb(x.adjusted() - digits + 1), "ROUND_HALF_UP"))
 
 
-def grouped(text):  # type: ignore[no-untyped-def]
+def grouped(text: str) -> str:
     """A number's text with commas between thousands."""
     whole, point, rest = text.partition(".")
     return f"{int(whole):,}" + point + rest
 
 
-def comma_decimals(text):  # type: ignore[no-untyped-def]
+def comma_decimals(text: str) -> str:
     """A number's text with point and comma exchanged."""
     return text.translate({44: ".", 46: ","})
 
 
-def padded(text, digits):  # type: ignore[no-untyped-def]
+def padded(text: str, digits: int) -> str:
     """A number's text with zeros before it, up to so many digits before the point."""
     whole, point, rest = text.partition(".")
     return whole.zfill(digits) + point + rest
 
 
-def scientific(x, decimals):  # type: ignore[no-untyped-def]
+def scientific(x: Decimal, decimals: int) -> str:
     """A number as digits and a power of ten, such as 1.23E4."""
     power = x.adjusted() if x else 0
     return fixed(x.scaleb(-power), decimals) + "E" + str(power)
@@ -82,7 +83,7 @@ MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", 
 DAYS = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 
 
-def read_date(text, order):  # type: ignore[no-untyped-def]
+def read_date(text: str, order: str) -> date:
     """The first date in a text; `order` ("dmy" or "mdy") says what two bare numbers mean. No year: 1904."""
     text = re.sub(r"\d{1,2}:\d\d(:\d\d)?", " ", text)
     week = re.search(r"(?i)\b(mon|tue|wed|thu|fri|sat|sun)[a-z]*,? w(?:ee)?k (\d{1,2}) (?:in|of) (\d{4})", text)
@@ -112,19 +113,19 @@ def read_date(text, order):  # type: ignore[no-untyped-def]
     return date(full_year(found[3]), int(month), int(day))
 
 
-def full_year(text):  # type: ignore[no-untyped-def]
+def full_year(text: str) -> int:
     """A year of two digits is taken to lie between 1969 and 2068."""
     year = int(text)
     return year if len(text) > 2 else year + (1900 if year > 68 else 2000)
 
 
-def ordinal(day):  # type: ignore[no-untyped-def]
+def ordinal(day: int) -> str:
     """1st, 2nd, 3rd, 4th, ..."""
     ending = "th" if 10 < day < 20 else {1: "st", 2: "nd", 3: "rd"}.get(day % 10, "th")
     return str(day) + ending
 
 
-def read_time(text):  # type: ignore[no-untyped-def]
+def read_time(text: str) -> int:
     """The first time of day in a text, as seconds since midnight."""
     found = re.search(r"(?<!\d)(\d{1,2}):(\d\d)(?::(\d\d))?(?!\d)\s*([AaPp])?", text)
     if not found:
@@ -141,7 +142,7 @@ def read_time(text):  # type: ignore[no-untyped-def]
     return hour * 3600 + minute * 60 + second
 
 
-def clock(seconds, pattern):  # type: ignore[no-untyped-def]
+def clock(seconds: int, pattern: str) -> str:
     """A time of day: H and h are the hour of 24 and of 12, HH and hh with two digits."""
     hour, minute, second = seconds // 3600 % 24, seconds // 60 % 60, seconds % 60
     half = "AM" if hour < 12 else "PM"

@@ -111,20 +111,12 @@ def numbers(pool: Pool, views: Sequence[View]) -> None:
 
 def _goals(output: str) -> list[Decimal]:
     """The numbers in an output, read in either convention of point and comma."""
-    found = []
-    for token in _TOKEN.findall(output):
-        if len(token) > 20:
-            continue
-        found.append(Decimal(token.replace(",", "")))
-        if token[0] == "-":
-            found.append(-found[-1])
-    for token in re.findall(r"\d[\d.]*,\d+", output):
-        found.append(Decimal(token.replace(".", "").replace(",", ".")))
-        if "-" in output:
-            found.append(-found[-1])
-    for token in re.findall(r"\d{1,3}(?:\.\d{3})+", output):
-        found.append(Decimal(token.replace(".", "")))
-    return found
+    texts = [token.replace(",", "") for token in _TOKEN.findall(output)]
+    texts += [token.replace(".", "").replace(",", ".") for token in re.findall(r"-?\d[\d.]*,\d+", output)]
+    texts += [token.replace(".", "") for token in re.findall(r"-?\d{1,3}(?:\.\d{3})+", output)]
+    found = [Decimal(text) for text in texts if len(text) <= 20]
+    found = [x for x in found if -12 <= x.adjusted() <= 18]
+    return found + [-x for x in found if x < 0]
 
 
 def _figures(views: Sequence[View]) -> Iterator[Figure]:
@@ -160,9 +152,9 @@ def _rounded(figure: Figure, goals: Sequence[Sequence[Decimal]]) -> Iterator[Fig
         if not any(goal % step == 0 for goal in goals[0]):
             continue
         for mode, traits, says in _MODES:
-            if library.rounded(figure.values[0], step, mode) not in goals[0]:
+            if library.rounded(figure.values[0], str(step), mode) not in goals[0]:
                 continue
-            values = tuple([library.rounded(x, step, mode) for x in figure.values])
+            values = tuple([library.rounded(x, str(step), mode) for x in figure.values])
             if values in seen:
                 continue
             seen.add(values)
@@ -181,7 +173,7 @@ def _scaled(figure: Figure, goals: Sequence[Sequence[Decimal]]) -> Iterator[Figu
         values = tuple([x.scaleb(power) for x in figure.values])
         for code, made, extra in (
             ("", values, ()),
-            (True, tuple([library.rounded(x, 1, "ROUND_HALF_UP") for x in values]), ("rounding",)),
+            (True, tuple([library.rounded(x, "1", "ROUND_HALF_UP") for x in values]), ("rounding",)),
         ):
             source = f"{figure.source}.scaleb({power})"
             source = f'rounded({source}, "1", "ROUND_HALF_UP")' if code else source
@@ -204,7 +196,7 @@ def _buckets(figure: Figure, goals: Sequence[Sequence[Decimal]]) -> Iterator[Fig
                 if len(size.normalize().as_tuple().digits) > 2:
                     continue
                 start = low[0] % size
-                if any(library.bucket(x, size, start) != y for x, y in zip(figure.values, low, strict=True)):
+                if any(library.bucket(x, str(size), str(start)) != y for x, y in zip(figure.values, low, strict=True)):
                     continue
                 source = f'bucket({figure.source}, "{library.plain(size)}", "{library.plain(start)}")'
                 says = f"where the bucket of {figure.says} begins (size {library.plain(size)})"
@@ -306,7 +298,7 @@ def _precisions(column: Sequence[str]) -> Iterator[tuple[str, tuple[str, ...], C
     for k in range(max(digits, 1), digits + 3):
         yield f"significant({{}}, {k})", ("decimals",), lambda x, k=k: library.significant(x, k)  # type: ignore[misc]
     d = max(len(token.partition(".")[2]) for token in column)
-    yield f"plain(rounded({{}}, {quote(library.plain(Decimal(1).scaleb(-d)))}, 'ROUND_HALF_UP'))".replace("'", '"'), ("decimals", "rounding"), lambda x: library.plain(library.rounded(x, Decimal(1).scaleb(-d), "ROUND_HALF_UP"))
+    yield f"plain(rounded({{}}, {quote(library.plain(Decimal(1).scaleb(-d)))}, 'ROUND_HALF_UP'))".replace("'", '"'), ("decimals", "rounding"), lambda x: library.plain(library.rounded(x, str(Decimal(1).scaleb(-d)), "ROUND_HALF_UP"))
 
 
 _Formula = tuple[str, tuple[str, ...], Callable[[Decimal], Decimal], str]
