@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 
+from loopai_runtime.synthesis.dsl import library
 from loopai_runtime.synthesis.dsl.atoms import Pool
 from loopai_runtime.synthesis.dsl.views import CLASSES, COMPILED, View, quote, raw
 
@@ -34,11 +35,16 @@ _TIDY: list[Change] = [
     ('{}.rstrip("0").rstrip(".")', ("zeros", "trim"), lambda t: t.rstrip("0").rstrip("."), "{} without closing zeros"),
     ("{}[::-1]", ("reverse",), lambda text: text[::-1], "{} backwards"),
 ]
+_FOREIGN: list[Change] = [
+    ("plain_digits({})", ("wrap",), library.plain_digits, "{} with its digits as 0 to 9"),
+    ("without_accents({})", ("wrap",), library.without_accents, "{} without accents"),
+]
 _DELETED: list[tuple[str, str]] = [
     (r"\D", "all but its digits"),
     (r"\d", "its digits"),
     (r"\s", "its white space"),
     (r"[^\w\s]", "its punctuation"),
+    (r"[^\w\s-]", "its punctuation but for hyphens"),
     (r"[\W_]", "all but letters and digits"),
     (r"[\W\d_]", "all but its letters"),
     (r"[^a-z]", "all but small letters"),
@@ -116,7 +122,8 @@ def change(pool: Pool, views: Sequence[View], depth: int) -> list[View]:
     made: dict[tuple[str, ...], View] = {}
     known = {view.values for view in views}
     for view in views:
-        changes = [*_CASE, *_CUT, *_TIDY, *_DELETES, *pads, *replacements(view.values, outputs)]
+        foreign = () if all(map(str.isascii, view.values)) else _FOREIGN
+        changes = [*foreign, *_CASE, *_CUT, *_TIDY, *_DELETES, *pads, *replacements(view.values, outputs)]
         for source, traits, function, says in changes:
             values = []
             useful = fits = True

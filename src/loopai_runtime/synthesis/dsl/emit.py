@@ -14,12 +14,6 @@ from loopai_runtime.synthesis.dsl.conditions import Decision
 from loopai_runtime.synthesis.dsl.search import Program
 from loopai_runtime.synthesis.dsl.views import quote
 
-_IMPORTS = {
-    "re": "import re",
-    "date": "from datetime import date",
-    "timedelta": "from datetime import timedelta",
-    "Decimal": "from decimal import Decimal",
-}
 _WIDTH = 100
 
 
@@ -43,7 +37,9 @@ def _needed(body: str) -> list[str]:
     wanted: set[str] = set()
     open_ends = [body]
     while open_ends:
-        for name in set(re.findall(r"\b[A-Za-z_]\w*\b", open_ends.pop())) & helpers.keys() - wanted:
+        text = open_ends.pop()
+        named = set(re.findall(r"\b([a-z]\w*)\(", text)) | set(re.findall(r"\b[A-Z]+\b", text))
+        for name in named & helpers.keys() - wanted:
             wanted.add(name)
             open_ends.append(helpers[name])
     return [name for name in helpers if name in wanted]
@@ -96,7 +92,7 @@ def _docstring(name: str) -> str:
 
 def _imports(used: set[str]) -> list[str]:
     names = [name for name in ("date", "timedelta") if name in used]
-    lines = ["import re"]
+    lines = ["import re", *(["import unicodedata"] if "unicodedata" in used else [])]
     if names:
         lines.append(f"from datetime import {', '.join(names)}")
     if "Decimal" in used:

@@ -16,11 +16,11 @@ from loopai_runtime.synthesis.dsl.atoms import Pool
 from loopai_runtime.synthesis.dsl.changes import across, change, joins
 from loopai_runtime.synthesis.dsl.columns import Row, row, shape, variables
 from loopai_runtime.synthesis.dsl.conditions import Decision, decide
-from loopai_runtime.synthesis.dsl.confidence import features, probability, standing
+from loopai_runtime.synthesis.dsl.confidence import Standing, features, probability, standing
 from loopai_runtime.synthesis.dsl.costs import COSTS, constant, cost
 from loopai_runtime.synthesis.dsl.dates import dates, times
 from loopai_runtime.synthesis.dsl.emit import emit
-from loopai_runtime.synthesis.dsl.numbers import numbers
+from loopai_runtime.synthesis.dsl.numbers import bases, numbers
 from loopai_runtime.synthesis.dsl.program import Runner
 from loopai_runtime.synthesis.dsl.search import Program, concatenations
 from loopai_runtime.synthesis.dsl.slices import slices
@@ -98,9 +98,13 @@ def gather(names: Sequence[str], rows: Sequence[Row], outputs: Sequence[str]) ->
                 note(inner)
     full = sorted([view for view in views.values() if all(view.values)], key=lambda view: cost(view.traits))
     numbers(pool, full)
+    bases(pool, full[:20])
     dates(pool, full[:80])
     times(pool, full[:80])
     firsts = change(pool, full[:120], 2)
+    cleaned = [view for view in firsts if view.traits in (("column", "delete"), ("column", "wrap"))]
+    for view in cleaned[:8]:
+        joins(pool, view.source, view.values, view.says, ())
     change(pool, [view for view in firsts if len(view.traits) <= 3][:150], 1)
     return pool
 
@@ -196,7 +200,7 @@ def transform(
         confidence,
         "straight" if isinstance(best, Program) else "conditional",
         found,
-        _separating(named, stand.asked, stand.answers, unlabelled),
+        _separating(named, stand, set(map(shape, rows)), unlabelled),
         stand.disagreement[: len(others)],
         about,
         named,
@@ -205,11 +209,14 @@ def transform(
 
 
 def _separating(
-    named: dict[str, str | None], asked: Sequence[Row], answers: Sequence[Sequence[str | None]], unlabelled: Sequence[Any]
+    named: dict[str, str | None], stand: Standing, kinds: set[str], unlabelled: Sequence[Any]
 ) -> Separating | None:
-    """The first real (or else made up) input that the best program and the next one both answer, differently."""
+    """An input that the best program and its next rival both answer, differently: a real one, or one that looks so."""
+    asked, answers = stand.asked, stand.answers
+    order = sorted(range(len(asked)), key=lambda at: (at >= len(unlabelled), shape(asked[at]) not in kinds))
     for other in answers[1:]:
-        for at, (given, rival) in enumerate(zip(answers[0], other, strict=True)):
+        for at in order:
+            given, rival = answers[0][at], other[at]
             if given is not None and rival is not None and given != rival:
                 made_up = {prop or "": asked[at][variable] for variable, prop in named.items()}
                 value = unlabelled[at] if at < len(unlabelled) else made_up.get("", made_up)

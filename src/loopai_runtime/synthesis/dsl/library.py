@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from datetime import date, timedelta  # noqa: F401  programs move dates by it
+import unicodedata
+from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -11,6 +12,16 @@ from typing import Any
 def nth_match(pattern: str, text: str, at: int) -> Any:
     """The match number `at` of a pattern in a text; -1 is the last one."""
     return list(re.finditer(pattern, text))[at]
+
+
+def plain_digits(text: str) -> str:
+    """A text with the digits of every script as 0 to 9."""
+    return "".join([str(int(one)) if one.isdecimal() else one for one in text])
+
+
+def without_accents(text: str) -> str:
+    """A text with the accents of its letters taken off."""
+    return "".join([one for one in unicodedata.normalize("NFKD", text) if not unicodedata.combining(one)])
 
 
 def number(text: str) -> Decimal:
@@ -89,6 +100,9 @@ def read_date(text: str, order: str) -> date:
     week = re.search(r"(?i)\b(mon|tue|wed|thu|fri|sat|sun)[a-z]*,? w(?:ee)?k (\d{1,2}) (?:in|of) (\d{4})", text)
     if week:
         return date.fromisocalendar(int(week[3]), int(week[2]), DAYS.index(week[1].lower()) + 1)
+    found = re.fullmatch(r"\s*(\d{4})[ -](\d{1,3})\s*", text)
+    if found:
+        return date(int(found[1]), 1, 1) + timedelta(days=int(found[2]) - 1)
     name = re.search(r"(?i)(?<![a-z])(" + "|".join(MONTHS) + r")[a-z]*", text)
     if name:
         near = re.search(r"(\d{1,4})\W*(?:(?:st|nd|rd|th|of)\W*)*$", text[: name.start()])

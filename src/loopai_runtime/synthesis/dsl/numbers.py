@@ -104,6 +104,8 @@ def numbers(pool: Pool, views: Sequence[View]) -> None:
         for made in (*_rounded(figure, goals), *_scaled(figure, goals), *_buckets(figure, goals)):
             if all(x in one for x, one in zip(made.values, values, strict=True)):
                 _write(pool, made)
+        if "E" in pool.outputs[0]:
+            _scientific(pool, figure)
         for text, traits, source, says in _converted(figure, pool.outputs):
             if pool.fits(text):
                 pool.add(text, traits, source, says)
@@ -142,7 +144,14 @@ def _figures(views: Sequence[View]) -> Iterator[Figure]:
                 f"the number in {view.says}, without its sign",
             )
         if len(seen) >= _SOURCES:
-            return
+            break
+    for view in views[:3]:
+        if all(re.search(r"\d:\d\d", value) for value in view.values):
+            try:
+                times = tuple([Decimal(library.read_time(value)) for value in view.values])
+            except ValueError:
+                continue
+            yield Figure(f"Decimal(read_time({view.source}))", times, (*view.traits, "time"), f"the seconds of {view.says}")
 
 
 def _rounded(figure: Figure, goals: Sequence[Sequence[Decimal]]) -> Iterator[Figure]:
@@ -237,11 +246,39 @@ def _write(pool: Pool, figure: Figure) -> None:
             dressed = [change(text) for text in texts]
             if pool.fits(dressed):
                 pool.add(dressed, (*figure.traits, *traits, *more), outer.format(code), how.format(words))
-    if "E" in pool.outputs[0]:
-        for d in range(1, 5):
-            texts = [library.scientific(x, d) for x in figure.values]
-            if pool.fits(texts):
-                pool.add(texts, (*figure.traits, "decimals", "wrap"), f"scientific({figure.source}, {d})", f"{figure.says} in scientific notation")
+
+
+def _scientific(pool: Pool, figure: Figure) -> None:
+    for d in range(5):
+        texts = [library.scientific(x, d) for x in figure.values]
+        if pool.fits(texts):
+            source, says = f"scientific({figure.source}, {d})", f"{figure.says} in scientific notation"
+            pool.add(texts, (*figure.traits, "decimals", "wrap"), source, says)
+
+
+_BASES: list[tuple[str, Callable[[str], str], str, str]] = [
+    ('f"{int(TEXT):X}"', lambda t: f"{int(t):X}", r"\d{1,15}", "{} in hexadecimal"),
+    ('f"{int(TEXT):x}"', lambda t: f"{int(t):x}", r"\d{1,15}", "{} in hexadecimal"),
+    ('f"{int(TEXT):b}"', lambda t: f"{int(t):b}", r"\d{1,15}", "{} in binary"),
+    ('f"{int(TEXT):o}"', lambda t: f"{int(t):o}", r"\d{1,15}", "{} in octal"),
+    ("str(int(TEXT, 2))", lambda t: str(int(t, 2)), r"[01]{1,60}", "the number that {} is in binary"),
+    ("str(int(TEXT, 16))", lambda t: str(int(t, 16)), r"[0-9A-Fa-f]{1,15}", "the number that {} is in hexadecimal"),
+    ("str(int(TEXT, 8))", lambda t: str(int(t, 8)), r"[0-7]{1,15}", "the number that {} is in octal"),
+    ("chr(int(TEXT))", lambda t: chr(int(t)), r"\d{1,5}", "the character with the number {}"),
+    ("str(ord(TEXT))", lambda t: str(ord(t)), r"(?s).", "the number of the character {}"),
+]
+
+
+def bases(pool: Pool, views: Sequence[View]) -> None:
+    """Offer whole numbers in other bases, and characters by their numbers."""
+    for view in views:
+        for code, function, pattern, says in _BASES:
+            if "f\"" in code and '"' in view.source or not all(re.fullmatch(pattern, value) for value in view.values):
+                continue
+            texts = [function(value) for value in view.values]
+            if pool.fits(texts) and tuple(texts) != view.values:
+                source = code.replace("TEXT", view.source)
+                pool.add(texts, (*view.traits, "base"), source, says.format(view.says))
 
 
 def _dressings(outputs: Sequence[str]) -> list[tuple[str, tuple[str, ...], Callable[[str], str], str]]:
