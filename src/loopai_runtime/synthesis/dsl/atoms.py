@@ -6,11 +6,13 @@ of them are kept, since they differ on inputs that nobody has labelled yet.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from loopai_runtime.synthesis.dsl.costs import cost
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 Values = tuple[str, ...]
 ALTERNATIVES = 4

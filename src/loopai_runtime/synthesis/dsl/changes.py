@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from loopai_runtime.synthesis.dsl import library
-from loopai_runtime.synthesis.dsl.atoms import Pool
 from loopai_runtime.synthesis.dsl.views import CLASSES, COMPILED, View, quote, raw
+
+if TYPE_CHECKING:
+    from loopai_runtime.synthesis.dsl.atoms import Pool
 
 Change = tuple[str, tuple[str, ...], Callable[[str], str], str]
 """Source with {} for the text, traits, what it does, in words."""
@@ -18,21 +21,31 @@ _CASE: list[Change] = [
     ("{}.title()", ("case",), str.title, "{} with every word capitalised"),
     ("{}.capitalize()", ("case",), str.capitalize, "{} with its first letter a capital and the others small"),
 ]
-_CUT: list[Change] = [("{}[:1]", ("first",), lambda text: text[:1], "the first letter of {}")]
-for _k in range(2, 7):
-    _CUT.append((f"{{}}[:{_k}]", ("firstk",), lambda text, k=_k: text[:k], f"the first {_k} characters of {{}}"))  # type: ignore[misc]
-for _k in range(1, 7):
-    _CUT.append((f"{{}}[-{_k}:]", ("lastk",), lambda text, k=_k: text[-k:], f"the last {_k} characters of {{}}"))  # type: ignore[misc]
-for _k in range(1, 4):
-    _CUT.append((f"{{}}[{_k}:]", ("drop",), lambda text, k=_k: text[k:], f"{{}} without its first {_k} characters"))  # type: ignore[misc]
-    _CUT.append((f"{{}}[:-{_k}]", ("drop",), lambda text, k=_k: text[:-k], f"{{}} without its last {_k} characters"))  # type: ignore[misc]
+
+
+def _slice(code: str, trait: str, part: slice, says: str) -> Change:
+    return f"{{}}[{code}]", (trait,), lambda text: text[part], says
+
+
+_CUT: list[Change] = [
+    _slice(":1", "first", slice(1), "the first letter of {}"),
+    *[_slice(f":{k}", "firstk", slice(k), f"the first {k} characters of {{}}") for k in range(2, 7)],
+    *[_slice(f"-{k}:", "lastk", slice(-k, None), f"the last {k} characters of {{}}") for k in range(1, 7)],
+    *[_slice(f"{k}:", "drop", slice(k, None), f"{{}} without its first {k} characters") for k in range(1, 4)],
+    *[_slice(f":-{k}", "drop", slice(-k), f"{{}} without its last {k} characters") for k in range(1, 4)],
+]
 _TIDY: list[Change] = [
     ("{}.strip()", ("strip",), str.strip, "{} without outer spaces"),
     ('" ".join({}.split())', ("spaces",), lambda text: " ".join(text.split()), "{} with single spaces"),
     ('{}.lstrip("0")', ("zeros",), lambda text: text.lstrip("0"), "{} without leading zeros"),
     ('{}.strip("\\"\'")', ("trim",), lambda text: text.strip("\"'"), "{} without outer quotes"),
     ('{}.strip(".,;:")', ("trim",), lambda text: text.strip(".,;:"), "{} without outer punctuation"),
-    ('{}.rstrip("0").rstrip(".")', ("zeros", "trim"), lambda t: t.rstrip("0").rstrip("."), "{} without closing zeros"),
+    (
+        '{}.rstrip("0").rstrip(".")',
+        ("zeros", "trim"),
+        lambda t: t.rstrip("0").rstrip("."),
+        "{} without closing zeros",
+    ),
     ("{}[::-1]", ("reverse",), lambda text: text[::-1], "{} backwards"),
 ]
 _FOREIGN: list[Change] = [
@@ -56,63 +69,74 @@ _DELETED: list[tuple[str, str]] = [
 ]
 
 
-def _deletes() -> list[Change]:
-    changes: list[Change] = []
-    for pattern, name in _DELETED:
-        matcher = re.compile(pattern)
-        changes.append(
-            (
-                f're.sub({raw(pattern)}, "", {{}})'.replace("{}", "\0").replace("{", "{{").replace("}", "}}").replace("\0", "{}"),
-                ("delete",),
-                lambda text, matcher=matcher: matcher.sub("", text),  # type: ignore[misc]
-                f"{{}} without {name}",
-            )
-        )
-    return changes
+def _delete(pattern: str, name: str) -> Change:
+    matcher = re.compile(pattern)
+    return (
+        f're.sub({_escape(raw(pattern))}, "", {{}})',
+        ("delete",),
+        lambda text: matcher.sub("", text),
+        f"{{}} without {name}",
+    )
 
 
-_DELETES = _deletes()
+def _replace(mark: str, other: str) -> Change:
+    old, new = _escape(quote(mark)), _escape(quote(other))
+    says = f"{{}} with {old} replaced by {new}" if other else f"{{}} without {old}"
+    return f"{{}}.replace({old}, {new})", ("replace",), lambda text: text.replace(mark, other), says
+
+
+def _rejoin(sep: str) -> Change:
+    mark = _escape(quote(sep))
+    return (
+        f"{mark}.join({{}}.split())",
+        ("replace", "spaces"),
+        lambda text: sep.join(text.split()),
+        f"{{}} with its words joined by {mark}",
+    )
+
+
+def _zeros(width: int) -> Change:
+    return f"{{}}.zfill({width})", ("zeros",), lambda text: text.zfill(width), f"{{}} with zeros to {width} digits"
 
 
 def _escape(text: str) -> str:
     return text.replace("{", "{{").replace("}", "}}")
 
 
+_DELETES = [_delete(pattern, name) for pattern, name in _DELETED]
+
+
 def replacements(values: Sequence[str], outputs: Sequence[str]) -> Iterator[Change]:
     """Marks of the input that the outputs have not: dropped, or replaced by what only the outputs have."""
-    marks = {c for c in values[0] if not c.isalnum()}
     written = {c for c in outputs[0] if not c.isalnum()} | {"", " ", "-"}
-    for mark in sorted(marks):
-        if not any(mark in value for value in values):
-            continue
+    for mark in sorted({c for c in values[0] if not c.isalnum()}):
         for other in sorted(written - {mark}):
-            source = f"{{}}.replace({_escape(quote(mark))}, {_escape(quote(other))})"
-            says = f"{{}} with {_escape(quote(mark))} replaced by {_escape(quote(other))}" if other else f"{{}} without {_escape(quote(mark))}"
-            yield source, ("replace",), lambda text, a=mark, b=other: text.replace(a, b), says  # type: ignore[misc]
+            yield _replace(mark, other)
     for sep in sorted(written - {" "}):
-        yield (
-            f'{_escape(quote(sep))}.join({{}}.split())',
-            ("replace", "spaces"),
-            lambda text, sep=sep: sep.join(text.split()),  # type: ignore[misc]
-            f"{{}} with its words joined by {_escape(quote(sep))}",
-        )
+        yield _rejoin(sep)
 
 
 def paddings(outputs: Sequence[str]) -> Iterator[Change]:
     """Leading zeros up to a width that a number in the outputs has, spaces up to a width of the outputs."""
-    widths = {len(run) for run in re.findall(r"\d+", outputs[0])} & set(range(2, 20))
-    for width in sorted(widths):
-        yield f"{{}}.zfill({width})", ("zeros",), lambda text, w=width: text.zfill(w), f"{{}} with zeros to {width} digits"  # type: ignore[misc]
-    if len({len(output) for output in outputs}) == 1:
-        width = len(outputs[0])
-        for side, name, function in (("rjust", "left", str.rjust), ("ljust", "right", str.ljust)):
-            if outputs[0].strip() != outputs[0] or "  " in outputs[0]:
-                yield (
-                    f"{{}}.{side}({width})",
-                    ("pad",),
-                    lambda text, w=width, f=function: f(text, w),  # type: ignore[misc]
-                    f"{{}} filled with spaces on its {name} to {width} characters",
-                )
+    for width in sorted({len(run) for run in re.findall(r"\d+", outputs[0])} & set(range(2, 20))):
+        yield _zeros(width)
+    width = len(outputs[0])
+    if any(len(output) != width for output in outputs) or not (
+        outputs[0].strip() != outputs[0] or "  " in outputs[0]
+    ):
+        return
+    yield (
+        f"{{}}.rjust({width})",
+        ("pad",),
+        lambda text: text.rjust(width),
+        f"{{}} with spaces before it to {width} characters",
+    )
+    yield (
+        f"{{}}.ljust({width})",
+        ("pad",),
+        lambda text: text.ljust(width),
+        f"{{}} with spaces after it to {width} characters",
+    )
 
 
 def change(pool: Pool, views: Sequence[View], depth: int) -> list[View]:
@@ -140,7 +164,7 @@ def change(pool: Pool, views: Sequence[View], depth: int) -> list[View]:
                         break
             if not useful or (key := tuple(values)) == view.values:
                 continue
-            if not fits and key in made or key in known and not fits:
+            if (not fits and key in made) or (key in known and not fits):
                 continue
             code = source.format(view.source)
             one = View(code, key, (*view.traits, *traits), says.format(view.says))
@@ -175,17 +199,40 @@ _SOME: list[tuple[str, tuple[str, ...], slice, str]] = [
 
 def joins(pool: Pool, source: str, values: Sequence[str], says: str, marks: Sequence[str]) -> None:
     """Offer the words of a text (or some, or their initials), joined by something else."""
-    lists: list[tuple[str, list[list[str]], str, str]] = [(f"{source}.split()", [v.split() for v in values], "word", "word")]
+    lists: list[tuple[str, list[list[str]], str, str]] = [
+        (f"{source}.split()", [v.split() for v in values], "word", "word")
+    ]
     for name, pattern, trait in CLASSES:
-        lists.append((f"re.findall({raw(pattern)}, {source})", [COMPILED[pattern].findall(v) for v in values], name, trait))
+        lists.append(
+            (f"re.findall({raw(pattern)}, {source})", [COMPILED[pattern].findall(v) for v in values], name, trait)
+        )
     for mark in marks:
         if mark == " ":
             continue
-        lists.append((f"{source}.split({quote(mark)})", [v.split(mark) for v in values], f"field (split at {quote(mark)})", "split"))
+        lists.append(
+            (
+                f"{source}.split({quote(mark)})",
+                [v.split(mark) for v in values],
+                f"field (split at {quote(mark)})",
+                "split",
+            )
+        )
         if len(mark) == 1 and not mark.isalnum():
             pattern = re.escape(mark) + "+"
-            lists.append((f"re.findall({raw(pattern)}, {source})", [re.findall(pattern, v) for v in values], f"run of {quote(mark)}", "token"))
-    seps = ["", *sorted({m for m in re.findall(r"[^\w]{1,2}|_", pool.outputs[0])} | {m for m in pool.outputs[0] if not m.isalnum()})]
+            lists.append(
+                (
+                    f"re.findall({raw(pattern)}, {source})",
+                    [re.findall(pattern, v) for v in values],
+                    f"run of {quote(mark)}",
+                    "token",
+                )
+            )
+    seps = [
+        "",
+        *sorted(
+            set(re.findall(r"[^\w]{1,2}|_", pool.outputs[0])) | {m for m in pool.outputs[0] if not m.isalnum()}
+        ),
+    ]
     for code, words, name, trait in lists:
         if max(map(len, words)) < 2 or not all(words):
             continue
@@ -202,7 +249,9 @@ def joins(pool: Pool, source: str, values: Sequence[str], says: str, marks: Sequ
                     if not pool.fits(found):
                         continue
                     inner = f"{code}{some_code}"
-                    items = inner if each_code == "{}" else f"{each_code.format('word')} for word in {inner} if word"
+                    items = (
+                        inner if each_code == "{}" else f"{each_code.format('word')} for word in {inner} if word"
+                    )
                     pool.add(
                         found,
                         ("join", trait, *some_traits, *each_traits),
@@ -221,14 +270,27 @@ def across(pool: Pool, names: Sequence[str], rows: Sequence[dict[str, str]]) -> 
         for other in names:
             if name == other or not all(row[other] and row[other] in row[name] for row in rows):
                 continue
-            for code, count, how in ((f'{name}.replace({other}, "")', -1, "wherever"), (f'{name}.replace({other}, "", 1)', 1, "where first")):
+            for code, count, how in (
+                (f'{name}.replace({other}, "")', -1, "wherever"),
+                (f'{name}.replace({other}, "", 1)', 1, "where first"),
+            ):
                 values = tuple([row[name].replace(row[other], "", count) for row in rows])
                 traits = ("column", "columns", *(("index1",) if count > 0 else ()))
                 yield View(code, values, traits, f"{name} without {other}, {how} it occurs in it")
-            yield View(f"{name}.partition({other})[0]", tuple([row[name].partition(row[other])[0] for row in rows]), ("column", "columns", "index1"), f"what stands before {other} in {name}")
-            yield View(f"{name}.partition({other})[2]", tuple([row[name].partition(row[other])[2] for row in rows]), ("column", "columns", "index1"), f"what follows {other} in {name}")
+            yield View(
+                f"{name}.partition({other})[0]",
+                tuple([row[name].partition(row[other])[0] for row in rows]),
+                ("column", "columns", "index1"),
+                f"what stands before {other} in {name}",
+            )
+            yield View(
+                f"{name}.partition({other})[2]",
+                tuple([row[name].partition(row[other])[2] for row in rows]),
+                ("column", "columns", "index1"),
+                f"what follows {other} in {name}",
+            )
     if len(names) > 1:
-        for sep in sorted({m for m in re.findall(r"[^\w]{1,2}", pool.outputs[0])} | {"", " "}):
+        for sep in sorted(set(re.findall(r"[^\w]{1,2}", pool.outputs[0])) | {"", " "}):
             joined = [sep.join(value for value in row.values() if value) for row in rows]
             if pool.fits(joined):
                 code = f"{quote(sep)}.join(part for part in ({', '.join(names)}) if part)"

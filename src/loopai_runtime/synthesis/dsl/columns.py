@@ -4,14 +4,41 @@ from __future__ import annotations
 
 import keyword
 import re
-from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from loopai_runtime.synthesis.dsl import library
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 Row = dict[str, str]
-_TAKEN = {*vars(library), "input_data", "columns", "steps", "second_opinion", "answer", "shape", "run", "score", "explain"}
-_TAKEN |= {"text_of", "values", "output", "confidence", "part", "word", "str", "int", "len", "abs", "day", "time", "slot"}
+_TAKEN = {
+    *vars(library),
+    "input_data",
+    "columns",
+    "steps",
+    "second_opinion",
+    "answer",
+    "shape",
+    "run",
+    "score",
+    "explain",
+}
+_TAKEN |= {
+    "text_of",
+    "values",
+    "output",
+    "confidence",
+    "part",
+    "word",
+    "str",
+    "int",
+    "len",
+    "abs",
+    "day",
+    "time",
+    "slot",
+}
 _MOST = 12
 
 

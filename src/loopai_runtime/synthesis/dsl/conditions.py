@@ -10,11 +10,13 @@ import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from loopai_runtime.synthesis.dsl.costs import COSTS, constant
-from loopai_runtime.synthesis.dsl.search import Program
 from loopai_runtime.synthesis.dsl.views import quote, raw
+
+if TYPE_CHECKING:
+    from loopai_runtime.synthesis.dsl.search import Program
 
 SUPPORT = 2
 _TRIED = 60
@@ -57,7 +59,10 @@ def decide(
     found = _split(tuple(range(len(rows))), tests, rows, solved, _DEPTH, deadline)
     if found is None:
         return None
-    table = sum(COSTS["piece"] + constant(output, 1, False) for output in {tuple(r.values()): o for r, o in zip(rows, outputs, strict=True)}.values())
+    table = sum(
+        COSTS["piece"] + constant(output, 1, False)
+        for output in {tuple(r.values()): o for r, o in zip(rows, outputs, strict=True)}.values()
+    )
     return found if found.cost < table else None
 
 
@@ -141,14 +146,39 @@ def _tests(names: Sequence[str], rows: Sequence[dict[str, str]]) -> Iterator[Tes
         yield ask(name, values, 0.2, f"{name} is not empty")
         yield from _literal(name, values, ask)
         for pattern, says, cost in _CLASSES:
-            yield ask(f"re.search({raw(pattern)}, {name})", [re.search(pattern, v) for v in values], cost, f"{name} has {says}")
-            yield ask(f"re.match({raw(pattern)}, {name})", [re.match(pattern, v) for v in values], cost + 0.1, f"{name} begins with {says}")
+            yield ask(
+                f"re.search({raw(pattern)}, {name})",
+                [re.search(pattern, v) for v in values],
+                cost,
+                f"{name} has {says}",
+            )
+            yield ask(
+                f"re.match({raw(pattern)}, {name})",
+                [re.match(pattern, v) for v in values],
+                cost + 0.1,
+                f"{name} begins with {says}",
+            )
             end = pattern + r"\Z"
-            yield ask(f"re.search({raw(end)}, {name})", [re.search(end, v) for v in values], cost + 0.2, f"{name} ends with {says}")
+            yield ask(
+                f"re.search({raw(end)}, {name})",
+                [re.search(end, v) for v in values],
+                cost + 0.2,
+                f"{name} ends with {says}",
+            )
         for count in sorted({len(v.split()) for v in values})[:6]:
-            yield ask(f"len({name}.split()) > {count}", [len(v.split()) > count for v in values], 0.5, f"{name} has more than {count} words")
+            yield ask(
+                f"len({name}.split()) > {count}",
+                [len(v.split()) > count for v in values],
+                0.5,
+                f"{name} has more than {count} words",
+            )
         for length in sorted({len(v) for v in values})[:12]:
-            yield ask(f"len({name}) > {length}", [len(v) > length for v in values], 1.2, f"{name} has more than {length} characters")
+            yield ask(
+                f"len({name}) > {length}",
+                [len(v) > length for v in values],
+                1.2,
+                f"{name} has more than {length} characters",
+            )
 
 
 def _literal(name: str, values: Sequence[str], ask: Callable[..., Test]) -> Iterator[Test]:
@@ -162,12 +192,34 @@ def _literal(name: str, values: Sequence[str], ask: Callable[..., Test]) -> Iter
     for text, times in found.items():
         if SUPPORT <= times < len(set(values)):
             price = 0.4 if not text[0].isalnum() else 0.7 + 0.02 * len(text)
-            yield ask(f"{quote(text)} in {name}", [text in v for v in values], price, f"{name} contains {quote(text)}")
-            yield ask(f"{name}.startswith({quote(text)})", [v.startswith(text) for v in values], price + 0.1, f"{name} begins with {quote(text)}")
-            yield ask(f"{name}.endswith({quote(text)})", [v.endswith(text) for v in values], price + 0.1, f"{name} ends with {quote(text)}")
+            yield ask(
+                f"{quote(text)} in {name}", [text in v for v in values], price, f"{name} contains {quote(text)}"
+            )
+            yield ask(
+                f"{name}.startswith({quote(text)})",
+                [v.startswith(text) for v in values],
+                price + 0.1,
+                f"{name} begins with {quote(text)}",
+            )
+            yield ask(
+                f"{name}.endswith({quote(text)})",
+                [v.endswith(text) for v in values],
+                price + 0.1,
+                f"{name} ends with {quote(text)}",
+            )
     for length in (1, 2, 3):
         for text in sorted({v[:length] for v in values if len(v) > length}):
-            yield ask(f"{name}.startswith({quote(text)})", [v.startswith(text) for v in values], 0.9 + 0.1 * length, f"{name} begins with {quote(text)}")
+            yield ask(
+                f"{name}.startswith({quote(text)})",
+                [v.startswith(text) for v in values],
+                0.9 + 0.1 * length,
+                f"{name} begins with {quote(text)}",
+            )
     for text in sorted({t for v in values for t in re.findall(r"[^\w\s]", v)}):
         for count in (1, 2):
-            yield ask(f"{name}.count({quote(text)}) > {count}", [v.count(text) > count for v in values], 0.8 + 0.2 * count, f"{name} has more than {count} {quote(text)}")
+            yield ask(
+                f"{name}.count({quote(text)}) > {count}",
+                [v.count(text) > count for v in values],
+                0.8 + 0.2 * count,
+                f"{name} has more than {count} {quote(text)}",
+            )

@@ -7,16 +7,20 @@ did on the remaining ones (tests/bench/transform.py, which also says how it hold
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from loopai_runtime.synthesis.dsl.atoms import Atom
 from loopai_runtime.synthesis.dsl.columns import shape
-from loopai_runtime.synthesis.dsl.conditions import Decision
 from loopai_runtime.synthesis.dsl.costs import constant
 from loopai_runtime.synthesis.dsl.program import Runner
 from loopai_runtime.synthesis.dsl.search import Program
 from loopai_runtime.synthesis.dsl.variants import variants
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from loopai_runtime.synthesis.dsl.conditions import Decision
 
 WEIGHTS: dict[str, float] = {"bias": 0.0}
 
@@ -61,7 +65,11 @@ def standing(
     rival = next((p for p, given in zip(programs, answers, strict=True) if given != best), None)
 
     def margin(places: Sequence[int]) -> float:
-        parted = [p.cost - cost for p, given in zip(programs, answers, strict=True) if any(given[i] != best[i] for i in places)]
+        parted = [
+            p.cost - cost
+            for p, given in zip(programs, answers, strict=True)
+            if any(given[i] != best[i] for i in places)
+        ]
         return min([FAR, *parted])
 
     return Standing(
@@ -108,13 +116,20 @@ def features(
         "saved": math.log(max(table, 0.5) / max(program.cost, 0.5)),
         "cost": math.log(max(program.cost, 0.5)),
         "letters": math.log1p(sum(c.isalnum() for c in written)),
-        "positions": float(sum(trait in ("positions", "slice", "prefix", "suffix", "drop", "firstk", "lastk") for trait in traits) > 0),
+        "positions": float(
+            sum(trait in ("positions", "slice", "prefix", "suffix", "drop", "firstk", "lastk") for trait in traits)
+            > 0
+        ),
         "reads": float("date" in traits or "time" in traits or "parse" in traits),
-        "rounds": float(any(trait in ("rounding", "step", "range", "linear", "time_step", "scale") for trait in traits)),
+        "rounds": float(
+            any(trait in ("rounding", "step", "range", "linear", "time_step", "scale") for trait in traits)
+        ),
         "shapes": math.log2(len(shapes)) / max(1.0, many),
         "settled": min(many, 2.0) * stand.near_margin,
         "whole": float(any(trait == "column" for trait in traits) and len(traits) < 3),
-        "case": float(any(trait in ("case", "pad", "zeros", "delete", "replace", "join", "some") for trait in traits)),
+        "case": float(
+            any(trait in ("case", "pad", "zeros", "delete", "replace", "join", "some") for trait in traits)
+        ),
         "between": float(any(trait in ("between", "after", "before") for trait in traits)),
         "alike": math.log1p(abs(len(max(distinct.values(), key=len)) - len(min(distinct.values(), key=len)))),
         "outputs": len(set(distinct.values())) / len(distinct),

@@ -6,14 +6,20 @@ ask about.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable, Iterator, Sequence
 from datetime import date, timedelta
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
 from loopai_runtime.synthesis.dsl import library
-from loopai_runtime.synthesis.dsl.atoms import Pool
 from loopai_runtime.synthesis.dsl.views import View, quote
 
+if TYPE_CHECKING:
+    from loopai_runtime.synthesis.dsl.atoms import Pool
+
+T = TypeVar("T")
 _UNKNOWN_YEAR = 1904
 _DAY_SOURCES, _TIME_SOURCES = 6, 4
 
@@ -27,7 +33,12 @@ _PARTS: list[_Part] = [
     ("date_part", 'f"{{{}:%b}}"', lambda d: f"{d:%b}", "the short name of the month"),
     ("date_part", 'f"{{{}:%B}}"', lambda d: f"{d:%B}", "the name of the month"),
     ("date_rare", 'f"{{{}:%b}}".upper()', lambda d: f"{d:%b}".upper(), "the short name of the month, in capitals"),
-    ("date_rare", 'f"{{{}:%b}}".lower()', lambda d: f"{d:%b}".lower(), "the short name of the month, in small letters"),
+    (
+        "date_rare",
+        'f"{{{}:%b}}".lower()',
+        lambda d: f"{d:%b}".lower(),
+        "the short name of the month, in small letters",
+    ),
     ("date_rare", 'f"{{{}:%B}}".upper()', lambda d: f"{d:%B}".upper(), "the name of the month, in capitals"),
 ]
 _YEARLY: list[_Part] = [
@@ -36,8 +47,18 @@ _YEARLY: list[_Part] = [
     ("date_part", 'f"{{{}:%a}}"', lambda d: f"{d:%a}", "the short name of the weekday"),
     ("date_part", 'f"{{{}:%A}}"', lambda d: f"{d:%A}", "the name of the weekday"),
     ("date_rare", "str({}.isocalendar()[1])", lambda d: str(d.isocalendar()[1]), "the week of the year"),
-    ("date_rare", 'f"{{{}.isocalendar()[1]:02}}"', lambda d: f"{d.isocalendar()[1]:02}", "the week of the year, with two digits"),
-    ("date_rare", "str(({}.day + 6) // 7)", lambda d: str((d.day + 6) // 7), "which of its weekdays in the month it is"),
+    (
+        "date_rare",
+        'f"{{{}.isocalendar()[1]:02}}"',
+        lambda d: f"{d.isocalendar()[1]:02}",
+        "the week of the year, with two digits",
+    ),
+    (
+        "date_rare",
+        "str(({}.day + 6) // 7)",
+        lambda d: str((d.day + 6) // 7),
+        "which of its weekdays in the month it is",
+    ),
     ("date_rare", "str(({}.month + 2) // 3)", lambda d: str((d.month + 2) // 3), "the quarter"),
     ("date_rare", 'f"{{{}:%j}}"', lambda d: f"{d:%j}", "the day of the year"),
 ]
@@ -50,7 +71,7 @@ def dates(pool: Pool, views: Sequence[View]) -> None:
         if len(seen) >= _DAY_SOURCES:
             break
         for order in ("mdy", "dmy"):
-            found = _read(view.values, lambda text, order=order: library.read_date(text, order))  # type: ignore[misc]
+            found = _read(view.values, partial(library.read_date, order=order))
             if found is None or found in seen:
                 continue
             seen.add(found)
@@ -58,7 +79,7 @@ def dates(pool: Pool, views: Sequence[View]) -> None:
     _months(pool, views)
 
 
-def _read(values: Sequence[str], reader: Callable[[str], object]) -> tuple | None:  # type: ignore[type-arg]
+def _read(values: Sequence[str], reader: Callable[[str], T]) -> tuple[T, ...] | None:
     """What the reader finds in every value, or None."""
     if not all(3 <= len(value) <= 300 and any(c.isdigit() for c in value) for value in values):
         return None
@@ -77,7 +98,9 @@ def _offer(pool: Pool, view: View, order: str, found: tuple[date, ...]) -> None:
     for trait, code, function, says in (*_PARTS, *(_YEARLY if known else ())):
         texts = [function(d) for d in found]
         if pool.fits(texts):
-            pool.add(texts, (*base, trait), code.format(name), f"{says} of the date in {view.says}", ((name, source),))
+            pool.add(
+                texts, (*base, trait), code.format(name), f"{says} of the date in {view.says}", ((name, source),)
+            )
     _whole(pool, view, found, name, source, base)
     for days in (1, -1):
         shifted = tuple([d + timedelta(days) for d in found])
@@ -86,9 +109,7 @@ def _offer(pool: Pool, view: View, order: str, found: tuple[date, ...]) -> None:
         _whole(pool, view, shifted, later, move, (*base, "time_shift"))
 
 
-def _whole(
-    pool: Pool, view: View, found: Sequence[date], name: str, source: str, base: tuple[str, ...]
-) -> None:
+def _whole(pool: Pool, view: View, found: Sequence[date], name: str, source: str, base: tuple[str, ...]) -> None:
     """Dates of three numbers, as one piece."""
     for mark in dict.fromkeys(re.findall(r"\d([^\w\s]| )\d", pool.outputs[0])):
         for parts in ("dmy", "mdy", "ymd"):
@@ -104,7 +125,11 @@ def _whole(
                     texts.append(mark.join(f"{numbers[p]:02}" if pad else str(numbers[p]) for p in parts))
                 if pool.fits(texts):
                     code = 'f"' + mark.join("{" + codes[p] + "}" for p in parts) + '"'
-                    says = f"the date in {view.says}" + (", a day later" if "+ timedelta" in source else "") + (", a day earlier" if "- timedelta" in source else "")
+                    says = (
+                        f"the date in {view.says}"
+                        + (", a day later" if "+ timedelta" in source else "")
+                        + (", a day earlier" if "- timedelta" in source else "")
+                    )
                     pool.add(texts, (*base, "date_whole"), code, says, ((name, source),))
 
 
@@ -121,7 +146,12 @@ def _months(pool: Pool, views: Sequence[View]) -> None:
 
 _PATTERNS = [
     f"{hour}{rest}{half}"
-    for hour, halves in (("H", ("",)), ("HH", ("",)), ("h", ("AM", " AM", "am", " am")), ("hh", ("AM", " AM", "am", " am")))
+    for hour, halves in (
+        ("H", ("",)),
+        ("HH", ("",)),
+        ("h", ("AM", " AM", "am", " am")),
+        ("hh", ("AM", " AM", "am", " am")),
+    )
     for rest in ("", ":mm", ":mm:ss", ".mm")
     for half in halves
 ]
@@ -185,19 +215,47 @@ def _stepped(found: Sequence[int]) -> Iterator[tuple[str, tuple[int, ...], tuple
             traits = ("time_step", *(("step",) if start else ()))
             yield code, low, traits, step, f"rounded down to {step // 60} minutes"
         nearest = tuple([(t + step // 2) // step * step for t in found])
-        yield f"({{}} + {step // 2}) // {step} * {step}", nearest, ("time_step", "step"), step, f"rounded to {step // 60} minutes"
+        yield (
+            f"({{}} + {step // 2}) // {step} * {step}",
+            nearest,
+            ("time_step", "step"),
+            step,
+            f"rounded to {step // 60} minutes",
+        )
 
 
 def _shifted(
-    pool: Pool, found: Sequence[int], patterns: Sequence[str], name: str, traits: tuple[str, ...], says: str, source: str
+    pool: Pool,
+    found: Sequence[int],
+    patterns: Sequence[str],
+    name: str,
+    traits: tuple[str, ...],
+    says: str,
+    source: str,
 ) -> None:
     for code, low, more, step, how in _stepped(found):
         if low != found:
-            _written(pool, low, patterns, f"{name}_{step}", (*traits, *more), f"{says}, {how}", ((f"{name}_{step}", code.format(source)),))
+            _written(
+                pool,
+                low,
+                patterns,
+                f"{name}_{step}",
+                (*traits, *more),
+                f"{says}, {how}",
+                ((f"{name}_{step}", code.format(source)),),
+            )
     for hours in (1, -1, 2, -2):
         moved = [t + hours * 3600 for t in found]
         shift = f"{source} {'+' if hours > 0 else '-'} {abs(hours) * 3600}"
-        _written(pool, moved, patterns, f"{name}_moved", (*traits, "time_shift"), f"{says}, {hours:+} h", ((f"{name}_moved", shift),))
+        _written(
+            pool,
+            moved,
+            patterns,
+            f"{name}_moved",
+            (*traits, "time_shift"),
+            f"{says}, {hours:+} h",
+            ((f"{name}_moved", shift),),
+        )
 
 
 _TIME = re.compile(r"\d{1,2}(?::\d\d){0,2}\s?(?:[AaPp][Mm])?")
@@ -208,7 +266,7 @@ def _slots(
 ) -> None:
     """Slots of time, such as 10AM-12PM: where one begins, a separator, and where it ends."""
     written = list(_TIME.finditer(pool.outputs[0]))
-    for left, right in zip(written, written[1:], strict=False):
+    for left, right in itertools.pairwise(written):
         between = pool.outputs[0][left.end() : right.start()]
         for pattern in patterns:
             if not re.search(r"[ap]m$", left.group(), re.IGNORECASE) and "am" in pattern.lower():

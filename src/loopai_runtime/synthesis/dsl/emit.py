@@ -5,14 +5,18 @@ from __future__ import annotations
 import ast
 import inspect
 import re
-from collections.abc import Sequence
 from functools import cache
+from typing import TYPE_CHECKING
 
 from loopai_runtime.synthesis.dsl import library
 from loopai_runtime.synthesis.dsl.atoms import Atom
 from loopai_runtime.synthesis.dsl.conditions import Decision
-from loopai_runtime.synthesis.dsl.search import Program
 from loopai_runtime.synthesis.dsl.views import quote
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from loopai_runtime.synthesis.dsl.search import Program
 
 _WIDTH = 100
 
@@ -57,7 +61,9 @@ def emit(
 ) -> str:
     """The whole program. `variables` names each argument's property; a bare string has none."""
     arguments = ", ".join(f"{variable}: str" for variable in variables)
-    parts = [_function("steps", arguments, "What each step is, and the part of the output that it gives.", program)]
+    parts = [
+        _function("steps", arguments, "What each step is, and the part of the output that it gives.", program)
+    ]
     if rival is not None:
         says = "The next best reading of the examples: where it answers otherwise, one of the two is wrong."
         parts.append(_function("second_opinion", arguments, says, rival))
@@ -142,7 +148,9 @@ def _columns(variables: dict[str, str | None]) -> str:
     if list(variables.values()) == [None]:
         values = "[text_of(input_data)]"
     else:
-        values = "[" + ", ".join(f"text_of(input_data.get({quote(prop or '')}))" for prop in variables.values()) + "]"
+        values = (
+            "[" + ", ".join(f"text_of(input_data.get({quote(prop or '')}))" for prop in variables.values()) + "]"
+        )
     return f'''def text_of(value: Any) -> str:
     """A value as text; nothing is the empty text."""
     return value if isinstance(value, str) else "" if value is None else str(value)

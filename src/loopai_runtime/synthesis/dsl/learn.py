@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from loopai_runtime.synthesis.dsl.atoms import Pool
 from loopai_runtime.synthesis.dsl.changes import across, change, joins
@@ -25,6 +24,9 @@ from loopai_runtime.synthesis.dsl.program import Runner
 from loopai_runtime.synthesis.dsl.search import Program, concatenations
 from loopai_runtime.synthesis.dsl.slices import slices
 from loopai_runtime.synthesis.dsl.views import View, delimiters, parts
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 SEARCHED = 5
 KEPT = 12
@@ -42,7 +44,7 @@ def straight(names: Sequence[str], rows: Sequence[Row], outputs: Sequence[str], 
         kept, refuted = [], []
         for program in found:
             runner = Runner(names, program)
-            wrong = next((i for i, row in enumerate(rows) if runner(row) != outputs[i]), None)
+            wrong = next((i for i, one in enumerate(rows) if runner(one) != outputs[i]), None)
             if wrong is None:
                 kept.append(program)
             else:
@@ -56,8 +58,8 @@ def spread(rows: Sequence[Row], outputs: Sequence[str]) -> list[int]:
     """A few rows that differ: the first, then whatever brings a new input."""
     chosen: list[int] = []
     seen = set()
-    for i, row in enumerate(rows):
-        key = tuple(row.values())
+    for i, one in enumerate(rows):
+        key = tuple(one.values())
         if key not in seen and (outputs[i] or not chosen):
             seen.add(key)
             chosen.append(i)
@@ -109,14 +111,15 @@ def gather(names: Sequence[str], rows: Sequence[Row], outputs: Sequence[str]) ->
     return pool
 
 
-
-
 def programs(
     names: Sequence[str], rows: Sequence[Row], outputs: Sequence[str], deadline: float
 ) -> list[Program | Decision]:
     """Straight programs, or else one with conditions, the cheapest first. None where nothing generalises."""
     answers: dict[tuple[str, ...], str] = {}
-    if any(answers.setdefault(tuple(one.values()), output) != output for one, output in zip(rows, outputs, strict=True)):
+    if any(
+        answers.setdefault(tuple(one.values()), output) != output
+        for one, output in zip(rows, outputs, strict=True)
+    ):
         return []  # no function gives one input two outputs
     found = straight(names, rows, outputs, deadline)
     if found:
@@ -167,7 +170,12 @@ class Transformation:
 
 
 def transform(
-    inputs: Sequence[Any], outputs: Sequence[Any], *, name: str = "task", unlabelled: Sequence[Any] = (), seconds: float = 10.0
+    inputs: Sequence[Any],
+    outputs: Sequence[Any],
+    *,
+    name: str = "task",
+    unlabelled: Sequence[Any] = (),
+    seconds: float = 10.0,
 ) -> Transformation | None:
     """The likeliest program that explains all examples, or None where none generalises."""
     named = variables([*inputs, *unlabelled])

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from loopai_runtime.synthesis.dsl import library
 from loopai_runtime.synthesis.dsl.atoms import Atom
 from loopai_runtime.synthesis.dsl.conditions import Decision
-from loopai_runtime.synthesis.dsl.search import Program
 from loopai_runtime.synthesis.dsl.views import quote
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from loopai_runtime.synthesis.dsl.search import Program
 
 _SCOPE = {name: value for name, value in vars(library).items() if not name.startswith("__")}
 FAULTS = (LookupError, ValueError, TypeError, ArithmeticError, AttributeError)
@@ -35,7 +39,7 @@ class Runner:
         body = "".join(f"    {line}\n" for line in lines(program))
         scope = dict(_SCOPE)
         exec(compile(f"def run({', '.join(names)}):\n{body}", "program", "exec"), scope)
-        self._run: Callable[..., list[str]] = scope["run"]  # type: ignore[assignment]
+        self._run: Callable[..., list[str]] = scope["run"]
 
     def __call__(self, row: dict[str, str]) -> str | None:
         try:

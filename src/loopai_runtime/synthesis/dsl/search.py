@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import heapq
 import itertools
-import os.path
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from loopai_runtime.synthesis.dsl.atoms import Atom, Pool
 from loopai_runtime.synthesis.dsl.costs import COSTS, constant
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _POPS = 20_000
 
@@ -55,7 +57,7 @@ def concatenations(pool: Pool, inputs: Sequence[str], keep: int, deadline: float
                 if len(found) >= keep:
                     break
             continue
-        for (values, same) in edges.get(at[0], ()):
+        for values, same in edges.get(at[0], ()):
             for output, place, value in zip(outputs, at, values, strict=True):
                 if not output.startswith(value, place):
                     break
@@ -87,7 +89,7 @@ def _edges(pool: Pool) -> dict[int, list[tuple[tuple[str, ...], list[tuple[float
 
 def _constants(outputs: Sequence[str], at: Sequence[int], inputs: Sequence[str]) -> list[tuple[str, float]]:
     """Every text that all outputs go on with."""
-    common = os.path.commonprefix([output[place:] for output, place in zip(outputs, at, strict=True)])[:60]
+    common = _shared([output[place : place + 60] for output, place in zip(outputs, at, strict=True)])
     found = []
     for end in range(1, len(common) + 1):
         text = common[:end]
@@ -95,3 +97,10 @@ def _constants(outputs: Sequence[str], at: Sequence[int], inputs: Sequence[str])
         seen = word.isalnum() and all(word in value for value in inputs)
         found.append((text, COSTS["piece"] + constant(text, len(outputs), seen)))
     return found
+
+
+def _shared(texts: Sequence[str]) -> str:
+    """What all texts begin with."""
+    low, high = min(texts), max(texts)
+    same = next((at for at, (one, other) in enumerate(zip(low, high, strict=False)) if one != other), len(low))
+    return low[:same]

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from loopai_runtime.synthesis.dsl.atoms import Pool
 from loopai_runtime.synthesis.dsl.costs import cost, index_trait
 from loopai_runtime.synthesis.dsl.views import CLASSES, COMPILED, delimiters, ordinal, quote, raw
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from loopai_runtime.synthesis.dsl.atoms import Pool
 
 _POSITIONS = 220
 _LONGEST = 300
@@ -61,10 +65,30 @@ def _fixed(pool: Pool, source: str, values: Sequence[str], says: str) -> None:
     for count in range(1, min(shortest, 30) + 1):
         index = index_trait(count - 1)
         for values_at, trait, code, name in (
-            ([value[:count] for value in values], "prefix", f"[:{count}]", f"the first {count} characters of {says}"),
-            ([value[-count:] for value in values], "suffix", f"[-{count}:]", f"the last {count} characters of {says}"),
-            ([value[count:] for value in values], "drop", f"[{count}:]", f"{says} without its first {count} characters"),
-            ([value[:-count] for value in values], "drop", f"[:-{count}]", f"{says} without its last {count} characters"),
+            (
+                [value[:count] for value in values],
+                "prefix",
+                f"[:{count}]",
+                f"the first {count} characters of {says}",
+            ),
+            (
+                [value[-count:] for value in values],
+                "suffix",
+                f"[-{count}:]",
+                f"the last {count} characters of {says}",
+            ),
+            (
+                [value[count:] for value in values],
+                "drop",
+                f"[{count}:]",
+                f"{says} without its first {count} characters",
+            ),
+            (
+                [value[:-count] for value in values],
+                "drop",
+                f"[:-{count}]",
+                f"{says} without its last {count} characters",
+            ),
         ):
             if pool.fits(values_at):
                 pool.add(values_at, (trait, index), f"{source}{code}", name)
@@ -101,7 +125,13 @@ def _places(source: str, values: Sequence[str]) -> dict[tuple[int, ...], Place]:
     return places
 
 
-def _landmarks(note, source: str, found: list[list[re.Match[str]]], pattern: str, name: str) -> None:  # type: ignore[no-untyped-def]
+def _landmarks(
+    note: Callable[[Sequence[int], tuple[str, ...], str, str], None],
+    source: str,
+    found: list[list[re.Match[str]]],
+    pattern: str,
+    name: str,
+) -> None:
     shortest = min(map(len, found))
     if not shortest:
         return

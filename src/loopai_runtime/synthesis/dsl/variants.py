@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
 
 _CHANGES: list[Callable[[str], str]] = [
     lambda text: re.sub(r"\d", lambda digit: str((int(digit.group()) + 3) % 10), text),
@@ -32,6 +36,6 @@ def _changed(names: Sequence[str], rows: Sequence[dict[str, str]]) -> Iterator[d
         for change in _CHANGES:
             yield {name: change(row[name]) for name in names}
     if len(names) > 1:
-        for row, other in zip(rows, rows[1:], strict=False):
+        for row, other in itertools.pairwise(rows):
             for name in names:
                 yield {**row, name: other[name]}

@@ -6,11 +6,13 @@ A `View` is a part of the input that was found on every example; it may be an an
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from loopai_runtime.synthesis.dsl.costs import index_trait
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
 
 CLASSES: list[tuple[str, str, str]] = [
     ("digits", r"\d+", "token"),
@@ -89,9 +91,7 @@ def parts(source: str, values: Sequence[str], says: str, base: tuple[str, ...] =
     yield from _between(source, values, says, base, marks)
 
 
-def _indexed(
-    lists: Sequence[Sequence[str]], source: str, says: str, traits: tuple[str, ...]
-) -> Iterator[View]:
+def _indexed(lists: Sequence[Sequence[str]], source: str, says: str, traits: tuple[str, ...]) -> Iterator[View]:
     shortest = min(map(len, lists))
     equal = all(len(one) == shortest for one in lists)
     for at in range(min(shortest, _MOST)):
@@ -99,9 +99,7 @@ def _indexed(
         yield View(f"{source}[{at}]", values, (*traits, index_trait(at)), f"the {ordinal(at)} {says}")
     for at in range(-1, -min(shortest, _MOST if not equal else 3) - 1, -1):
         values = tuple([one[at] for one in lists])
-        yield View(
-            f"{source}[{at}]", values, (*traits, index_trait(at), "from_end"), f"the {ordinal(at)} {says}"
-        )
+        yield View(f"{source}[{at}]", values, (*traits, index_trait(at), "from_end"), f"the {ordinal(at)} {says}")
 
 
 def _tokens(source: str, values: Sequence[str], says: str, base: tuple[str, ...]) -> Iterator[View]:
@@ -134,7 +132,10 @@ def _fields(
             if any(value != value.strip() for value in view.values):
                 stripped = tuple([value.strip() for value in view.values])
                 yield View(
-                    f"{view.source}.strip()", stripped, (*view.traits, "strip"), f"{view.says}, without outer spaces"
+                    f"{view.source}.strip()",
+                    stripped,
+                    (*view.traits, "strip"),
+                    f"{view.says}, without outer spaces",
                 )
     for mark in marks:
         heads = [value.partition(mark)[2] for value in values]
