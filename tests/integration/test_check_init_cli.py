@@ -42,7 +42,7 @@ def bad(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("template", ["classify", "route"])
+@pytest.mark.parametrize("template", ["classify", "route", "transform"])
 def test_a_template_is_sound_as_it_is_written(loopai: Loopai, tmp_path: Path, template: str) -> None:
     path = tmp_path / "my.yaml"
     made = loopai("init", path, "--template", template)
@@ -82,7 +82,7 @@ def test_init_overwrites_only_with_force(loopai: Loopai, tmp_path: Path) -> None
 def test_init_refuses_what_it_cannot_do(loopai: Loopai, tmp_path: Path) -> None:
     done = loopai("init", tmp_path / "s.yaml", "--template", "nope")
     assert done.code == 2
-    assert "classify, route" in done.err
+    assert "classify, route, transform" in done.err
     assert loopai("init", tmp_path / "no" / "s.yaml").code == 5
     assert loopai("init", tmp_path).code == 2
     assert list(tmp_path.iterdir()) == []
@@ -244,7 +244,7 @@ def test_init_in_a_folder_that_is_read_only_is_refused(loopai: Loopai, tmp_path:
     assert "permission denied" in done.err
 
 
-@pytest.mark.parametrize("template", ["classify", "route"])
+@pytest.mark.parametrize("template", ["classify", "route", "transform"])
 def test_what_a_template_says_must_be_quoted_is_no_text_when_bare(
     loopai: Loopai, tmp_path: Path, template: str
 ) -> None:

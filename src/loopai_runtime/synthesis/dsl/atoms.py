@@ -59,8 +59,11 @@ class Pool:
         same = self.atoms.setdefault(key, [])
         if len(same) >= ALTERNATIVES and price >= same[-1][0]:
             return
-        if any(one.source == source and one.lets == lets for _, one in same):
-            return
+        twin = next((i for i, (_, one) in enumerate(same) if one.source == source and one.lets == lets), None)
+        if twin is not None:
+            if same[twin][0] <= price:
+                return
+            del same[twin]
         same.append((price, Atom(source, key, traits, says, lets)))
         same.sort(key=lambda pair: pair[0])
         del same[ALTERNATIVES:]

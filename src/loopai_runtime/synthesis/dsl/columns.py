@@ -43,7 +43,7 @@ _MOST = 12
 
 
 def variables(inputs: Sequence[Any]) -> dict[str, str | None] | None:
-    """A variable for each property of the inputs (`text` for bare strings), or None if they are nothing to read."""
+    """A variable for each property of the inputs (`text` for bare strings); None if they are nothing to read."""
     if all(isinstance(value, str) for value in inputs):
         return {"text": None}
     if not all(isinstance(value, dict) for value in inputs):

@@ -1,7 +1,7 @@
 """Conditions: which program applies where, told by what an input looks like.
 
-A branch needs two examples, or it would be an entry of a look-up table; and the whole must be shorter than the table
-of the outputs. Both are what makes a condition say more than the examples do.
+A branch needs two examples, or it would be an entry of a look-up table; and the whole must be shorter than the
+table of the outputs. Both are what makes a condition say more than the examples do.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ Solve = Callable[[Sequence[int]], "Program | None"]
 def decide(
     names: Sequence[str], rows: Sequence[dict[str, str]], outputs: Sequence[str], solve: Solve, deadline: float
 ) -> Decision | None:
-    """The shortest decision found, if it is shorter than a look-up table. `solve` writes a straight program for rows."""
+    """The shortest decision found, if it is shorter than a look-up table. `solve` writes one branch."""
     memo: dict[tuple[int, ...], Program | None] = {}
 
     def solved(members: tuple[int, ...]) -> Program | None:

@@ -28,6 +28,10 @@ FAR = 4.0
 """A runner-up that costs so much more than the best is no rival."""
 
 
+CLOSE = 2.5
+"""A runner-up within this is a second opinion worth asking."""
+
+
 @dataclass(frozen=True, slots=True)
 class Standing:
     """The best program beside its rivals, on inputs like the examples and on stranger ones."""
@@ -62,7 +66,9 @@ def standing(
     ]
     near = [at for at, one in enumerate(asked) if best[at] is not None and shape(one) in kinds]
     far = [at for at, one in enumerate(asked) if best[at] is not None and shape(one) not in kinds]
-    rival = next((p for p, given in zip(programs, answers, strict=True) if given != best), None)
+    rival = next(
+        (p for p, given in zip(programs, answers, strict=True) if given != best and p.cost - cost < CLOSE), None
+    )
 
     def margin(places: Sequence[int]) -> float:
         parted = [

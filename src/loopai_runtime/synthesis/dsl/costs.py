@@ -71,6 +71,7 @@ COSTS: dict[str, float] = {
     "mark": 0.6,
     "even": 1.2,  # decimals of varying number that happened to be equally many
     "step5": 0.4,
+    "rare_class": 0.4,  # a landmark that is a run of capitals or the like
     "edge": 0.3,
     "columns": 1.0,
     "shared": -1.25,  # a further part of a date or time that the program reads anyway

@@ -1,7 +1,7 @@
 """Dates and times of day: read under explicit hypotheses of the order of day and month, written part by part.
 
-Where both orders explain the examples both stay, and their programs disagree: the input on which they do is what to
-ask about.
+Where both orders explain the examples both stay, and their programs disagree: the input on which they do is what
+to ask about.
 """
 
 from __future__ import annotations
@@ -207,7 +207,7 @@ def _written(
 
 
 def _stepped(found: Sequence[int]) -> Iterator[tuple[str, tuple[int, ...], tuple[str, ...], int, str]]:
-    """Times rounded down (or to the nearest) of a step, from midnight on or from half a step, an hour, half an hour."""
+    """Times rounded to a step, down or to the nearest; steps count from midnight or half an hour or an hour on."""
     for step in _STEPS:
         for start in sorted({0, 1800, 3600} if step > 3600 else {0, 1800} if step > 1800 else {0}):
             low = tuple([(t - start) // step * step + start for t in found])

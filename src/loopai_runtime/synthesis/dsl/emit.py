@@ -77,7 +77,8 @@ def emit(
     head = [
         f'"""{_docstring(name)}',
         "",
-        f"Learned from {examples} examples, all of which it reproduces. Standard library alone; defines run, score and explain.",
+        f"Learned from {examples} examples, all of which it reproduces. Standard library alone; defines run,",
+        "score and explain.",
         '"""',
         "",
         *_imports(used),

@@ -1,7 +1,7 @@
 """Programs by example: from a few rows of strings to the cheapest programs that explain all of them.
 
-Atoms are enumerated on a few examples, concatenations of them searched (`search`), and what comes out is checked on
-all rows; a row that refutes every program joins the few (counterexample-guided, Solar-Lezama 2006).
+Atoms are enumerated on a few examples, concatenations of them searched (`search`), and what comes out is checked
+on all rows; a row that refutes every program joins the few (counterexample-guided, Solar-Lezama 2006).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from loopai_runtime.synthesis.dsl.atoms import Pool
 from loopai_runtime.synthesis.dsl.changes import across, change, joins
 from loopai_runtime.synthesis.dsl.columns import Row, row, shape, variables
 from loopai_runtime.synthesis.dsl.conditions import Decision, decide
-from loopai_runtime.synthesis.dsl.confidence import Standing, features, probability, standing
+from loopai_runtime.synthesis.dsl.confidence import CLOSE, Standing, features, probability, standing
 from loopai_runtime.synthesis.dsl.costs import COSTS, constant, cost
 from loopai_runtime.synthesis.dsl.dates import dates, times
 from loopai_runtime.synthesis.dsl.emit import emit
@@ -163,6 +163,13 @@ class Transformation:
         return self.runner(row(self.variables, value)) or ""
 
     @property
+    def steps(self) -> int:
+        """How many steps the program has, in all its branches."""
+        best = self.programs[0]
+        leaves = [best] if isinstance(best, Program) else [*(leaf for _, leaf in best.branches), best.otherwise]
+        return sum(len(leaf.pieces) for leaf in leaves)
+
+    @property
     def next_input(self) -> int | None:
         """Which unlabelled input to label next: the one on which the best programs disagree most."""
         most = max(self.disagreement, default=0.0)
@@ -208,7 +215,7 @@ def transform(
         confidence,
         "straight" if isinstance(best, Program) else "conditional",
         found,
-        _separating(named, stand, set(map(shape, rows)), unlabelled),
+        _separating(named, found, stand, set(map(shape, rows)), unlabelled),
         stand.disagreement[: len(others)],
         about,
         named,
@@ -217,12 +224,18 @@ def transform(
 
 
 def _separating(
-    named: dict[str, str | None], stand: Standing, kinds: set[str], unlabelled: Sequence[Any]
+    named: dict[str, str | None],
+    found: Sequence[Program | Decision],
+    stand: Standing,
+    kinds: set[str],
+    unlabelled: Sequence[Any],
 ) -> Separating | None:
-    """An input that the best program and its next rival both answer, differently: a real one, or one that looks so."""
+    """An input that the best program and a rival both answer, differently: a real one, or one that looks so."""
     asked, answers = stand.asked, stand.answers
     order = sorted(range(len(asked)), key=lambda at: (at >= len(unlabelled), shape(asked[at]) not in kinds))
-    for other in answers[1:]:
+    for program, other in zip(found[1:], answers[1:], strict=True):
+        if program.cost - found[0].cost > CLOSE:
+            break
         for at in order:
             given, rival = answers[0][at], other[at]
             if given is not None and rival is not None and given != rival:

@@ -1,4 +1,4 @@
-"""Helpers that emitted programs may call. Only those that a program needs are written into it, as they stand here."""
+"""Helpers that emitted programs may call: those that a program needs are written into it, as they stand here."""
 
 from __future__ import annotations
 

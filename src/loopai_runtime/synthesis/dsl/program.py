@@ -38,7 +38,8 @@ class Runner:
     def __init__(self, names: Sequence[str], program: Program | Decision) -> None:
         body = "".join(f"    {line}\n" for line in lines(program))
         scope = dict(_SCOPE)
-        exec(compile(f"def run({', '.join(names)}):\n{body}", "program", "exec"), scope)
+        code = compile(f"def run({', '.join(names)}):\n{body}", "program", "exec")
+        exec(code, scope)  # noqa: S102  it consists of this package's own expressions
         self._run: Callable[..., list[str]] = scope["run"]
 
     def __call__(self, row: dict[str, str]) -> str | None:

@@ -1,7 +1,7 @@
 """Concatenations: the cheapest sequences of atoms and constants that spell every output.
 
-The version space of all concatenations (Gulwani, POPL 2011) is walked on all examples at once: a state is how much of
-each output is written. Best-first by cost, keeping several ways to each state, gives the k cheapest programs.
+The version space of all concatenations (Gulwani, POPL 2011) is walked on all examples at once: a state is how much
+of each output is written. Best-first by cost, keeping several ways to each state, gives the k cheapest programs.
 """
 
 from __future__ import annotations

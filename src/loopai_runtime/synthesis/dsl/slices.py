@@ -112,8 +112,10 @@ def _places(source: str, values: Sequence[str]) -> dict[tuple[int, ...], Place]:
 
     note([0] * len(values), ("edge",), "", "its start")
     note([len(value) for value in values], ("edge",), "", "its end")
-    for name, pattern, _ in CLASSES:
-        _landmarks(note, source, [list(COMPILED[pattern].finditer(value)) for value in values], raw(pattern), name)
+    for name, pattern, trait in CLASSES:
+        found = [list(COMPILED[pattern].finditer(value)) for value in values]
+        rare = ("rare_class",) if trait == "capsword" else ()
+        _landmarks(note, source, found, raw(pattern), name, rare)
     for mark in delimiters(values):
         literal = re.escape(mark).replace("\\ ", " ")
         found = [list(re.finditer(literal, value)) for value in values]
@@ -131,12 +133,13 @@ def _landmarks(
     found: list[list[re.Match[str]]],
     pattern: str,
     name: str,
+    rare: tuple[str, ...] = (),
 ) -> None:
     shortest = min(map(len, found))
     if not shortest:
         return
     for at in [*range(min(shortest, 4)), *range(-1, -min(shortest, 3) - 1, -1)]:
-        traits = ("positions", index_trait(at), *(("from_end",) if at < 0 else ()))
+        traits = ("positions", *rare, index_trait(at), *(("from_end",) if at < 0 else ()))
         code = f"nth_match({pattern}, {source}, {at})"
         note([one[at].start() for one in found], traits, f"{code}.start()", f"the {ordinal(at)} {name}")
         note([one[at].end() for one in found], traits, f"{code}.end()", f"after the {ordinal(at)} {name}")

@@ -81,7 +81,7 @@ class Figure(NamedTuple):
 
 
 def converted(figure: Figure, outputs: Sequence[str]) -> Iterator[tuple[list[str], tuple[str, ...], str, str]]:
-    """A constant factor, or a factor and an offset, that explains one number of each output within its rounding."""
+    """A factor, or a factor and an offset, that explains one number of each output within its rounding."""
     tokens = [NUMBER.findall(output) for output in outputs]
     if len({len(one) for one in tokens}) != 1 or len(outputs) < 2 or len(set(figure.values)) < 2:
         return

@@ -1,6 +1,6 @@
 """Parts of a text: tokens, fields between delimiters, what stands before, after or between landmarks.
 
-A `View` is a part of the input that was found on every example; it may be an answer, or the input of something else.
+A `View` is a part of the input that was found on every example: an answer, or the input of something else.
 """
 
 from __future__ import annotations
