@@ -60,7 +60,7 @@ def decide(
     if found is None:
         return None
     table = sum(
-        COSTS["piece"] + constant(output, 1, False)
+        COSTS["piece"] + constant(output, 1)
         for output in {tuple(r.values()): o for r, o in zip(rows, outputs, strict=True)}.values()
     )
     return found if found.cost < table else None

@@ -44,6 +44,8 @@ class Standing:
     near_margin: float
     far_margin: float
     answered: float
+    alike_near: float
+    alike: float
     rival: Program | Decision | None
 
 
@@ -87,6 +89,8 @@ def standing(
         margin(near),
         margin(far),
         1 - _mean([answer is None for answer in best]),
+        _mean([all(given[at] == best[at] for at in near) for given in answers]),
+        _mean([given == best for given in answers]),
         rival,
     )
 
@@ -96,49 +100,79 @@ def _mean(values: Sequence[float]) -> float:
 
 
 def features(
-    program: Program | Decision, stand: Standing, rows: Sequence[dict[str, str]], outputs: Sequence[str]
+    programs: Sequence[Program | Decision], stand: Standing, rows: Sequence[dict[str, str]], outputs: Sequence[str]
 ) -> dict[str, float]:
     """What the probability is read from."""
     distinct = {tuple(row.values()): output for row, output in zip(rows, outputs, strict=True)}
-    shapes = set(map(shape, rows))
-    straight = isinstance(program, Program)
-    leaves = [program] if isinstance(program, Program) else [p for _, p in program.branches] + [program.otherwise]
-    pieces = [piece for leaf in leaves for piece in leaf.pieces]
-    traits = [trait for piece in pieces if isinstance(piece, Atom) for trait in piece.traits]
-    written = "".join(piece for piece in pieces if isinstance(piece, str))
-    table = sum(constant(output, 1, False) for output in distinct.values())
     many = math.log2(len(distinct))
+    length = _mean(list(map(len, outputs)))
     return {
         "bias": 1.0,
-        "examples": many,
-        "more": max(0.0, many - 1.5),
-        "conditional": 0.0 if straight else 1.0,
-        "branches": 0.0 if straight else math.log2(len(leaves)) - many / 2,
+        **_of_program(programs[0], length),
+        **_of_examples(distinct, many, [shape(row) for row in rows]),
         "near_margin": stand.near_margin,
         "far_margin": stand.far_margin,
         "near": -math.log(1.02 - stand.near),
         "far": -math.log(1.02 - stand.far),
         "answered": stand.answered,
-        "saved": math.log(max(table, 0.5) / max(program.cost, 0.5)),
-        "cost": math.log(max(program.cost, 0.5)),
-        "letters": math.log1p(sum(c.isalnum() for c in written)),
-        "positions": float(
-            sum(trait in ("positions", "slice", "prefix", "suffix", "drop", "firstk", "lastk") for trait in traits)
-            > 0
-        ),
-        "reads": float("date" in traits or "time" in traits or "parse" in traits),
-        "rounds": float(
-            any(trait in ("rounding", "step", "range", "linear", "time_step", "scale") for trait in traits)
-        ),
-        "shapes": math.log2(len(shapes)) / max(1.0, many),
+        "alike_near": stand.alike_near,
+        "alike": stand.alike,
+        "rivals": math.log(len(programs)),
         "settled": min(many, 2.0) * stand.near_margin,
-        "whole": float(any(trait == "column" for trait in traits) and len(traits) < 3),
-        "case": float(
-            any(trait in ("case", "pad", "zeros", "delete", "replace", "join", "some") for trait in traits)
+        "saved": math.log(
+            max(sum(constant(output, 1) for output in distinct.values()), 0.5) / max(programs[0].cost, 0.5)
         ),
-        "between": float(any(trait in ("between", "after", "before") for trait in traits)),
-        "alike": math.log1p(abs(len(max(distinct.values(), key=len)) - len(min(distinct.values(), key=len)))),
+        "output": math.log1p(length),
+        "columns": float(len(rows[0]) > 1),
+    }
+
+
+def _of_examples(distinct: dict[tuple[str, ...], str], many: float, shapes: Sequence[str]) -> dict[str, float]:
+    """How many and how varied the examples are."""
+    kinds = math.log2(len(set(shapes)))
+    sizes = [len(" | ".join(key)) for key in distinct]
+    lengths = list(map(len, distinct.values()))
+    return {
+        "examples": many,
+        "more": max(0.0, many - 1.5),
+        "kinds": kinds,
+        "one_kind": float(kinds == 0),
+        "kinds_each": kinds / max(1.0, many),
+        "input": math.log1p(_mean(sizes)),
+        "input_spread": math.log1p(max(sizes) - min(sizes)),
+        "output_spread": math.log1p(max(lengths) - min(lengths)),
         "outputs": len(set(distinct.values())) / len(distinct),
+        "digits": float(any(c.isdigit() for output in distinct.values() for c in output)),
+    }
+
+
+_POSITIONAL = {"positions", "slice", "prefix", "suffix", "drop", "firstk", "lastk"}
+_ROUNDS = {"rounding", "step", "range", "linear", "time_step", "scale"}
+_CHANGES = {"case", "pad", "zeros", "delete", "replace", "join", "some"}
+
+
+def _of_program(program: Program | Decision, length: float) -> dict[str, float]:
+    """What the program consists of; `length` is that of the outputs."""
+    straight = isinstance(program, Program)
+    leaves = [program] if isinstance(program, Program) else [p for _, p in program.branches] + [program.otherwise]
+    pieces = [piece for leaf in leaves for piece in leaf.pieces]
+    atoms = [piece for piece in pieces if isinstance(piece, Atom)]
+    traits = {trait for atom in atoms for trait in atom.traits}
+    written = "".join(piece for piece in pieces if isinstance(piece, str))
+    covered = sum(len(piece.values[0]) for piece in leaves[0].pieces if isinstance(piece, Atom))
+    return {
+        "conditional": 0.0 if straight else 1.0,
+        "branches": 0.0 if straight else math.log2(len(leaves)),
+        "cost": math.log(max(program.cost, 0.5)),
+        "cost_each": program.cost / max(1.0, length),
+        "letters": math.log1p(sum(c.isalnum() for c in written)),
+        "covered": min(1.0, covered / max(1.0, length)),
+        "positional": float(bool(traits & _POSITIONAL)),
+        "reads": float(bool(traits & {"date", "time", "parse"})),
+        "rounds": float(bool(traits & _ROUNDS)),
+        "changes": float(bool(traits & _CHANGES)),
+        "landmarks": float(bool(traits & {"between", "after", "before"})),
+        "whole": float("column" in traits and sum(len(atom.traits) for atom in atoms) < 3),
         "pieces": math.log2(max(1, len(pieces))),
     }
 

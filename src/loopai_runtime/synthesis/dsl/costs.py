@@ -66,7 +66,7 @@ COSTS: dict[str, float] = {
     "base": 2.0,
     "wrap": 0.8,
     "letter": 0.9,
-    "letter_seen": 1.35,
+    "seen": 4,
     "digit": 2.15,
     "mark": 0.6,
     "even": 1.2,  # decimals of varying number that happened to be equally many
@@ -88,11 +88,13 @@ def index_trait(at: int) -> str:
     return f"index{away}" if away <= 4 else "far"
 
 
-def constant(text: str, examples: int, letters_seen: bool) -> float:
-    """What writing `text` out costs. Marks are cheap; many examples that agree on it make it cheaper."""
+def constant(text: str, examples: int, seen: int = 0) -> float:
+    """What writing `text` out costs. Marks are cheap; many examples that agree on it make it cheaper.
+
+    `seen` of its words stand in every input too, and are more likely to come from there.
+    """
     digits = sum(c.isdigit() for c in text)
     letters = sum(c.isalpha() for c in text)
     marks = len(text) - letters - digits
-    share = (COSTS["letter_seen"] if letters_seen else COSTS["letter"]) / min(examples, 3)
-    digit = COSTS["digit"] / min(examples, 3)
-    return 0.5 + COSTS["mark"] * min(marks, 6) / min(examples, 3) + share * min(letters, 14) + digit * digits
+    doubt = COSTS["letter"] * min(letters, 14) + COSTS["digit"] * digits + COSTS["mark"] * min(marks, 6)
+    return 0.5 + (doubt + COSTS["seen"] * seen) / min(examples, 3)

@@ -128,7 +128,7 @@ def programs(
     def solve(members: Sequence[int]) -> Program | None:
         wanted = [outputs[i] for i in members]
         if len(set(wanted)) == 1:
-            return Program((wanted[0],) if wanted[0] else (), COSTS["piece"] + constant(wanted[0], 1, False))
+            return Program((wanted[0],) if wanted[0] else (), COSTS["piece"] + constant(wanted[0], 1))
         best = straight(names, [rows[i] for i in members], wanted, deadline)
         return best[0] if best else None
 
@@ -196,7 +196,7 @@ def transform(
     best = found[0]
     others = [row(named, value) for value in unlabelled]
     stand = standing(names, found, rows, others)
-    about = features(best, stand, rows, outputs)
+    about = features(found, stand, rows, outputs)
     confidence = probability(about)
     shapes = Counter(map(shape, {tuple(one.values()): one for one in rows}.values()))
     rare = sum(times == 1 for times in shapes.values()) / sum(shapes.values())

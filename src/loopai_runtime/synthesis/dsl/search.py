@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import re
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _POPS = 20_000
+_WORD = re.compile(r"[^\W_]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +95,7 @@ def _constants(outputs: Sequence[str], at: Sequence[int], inputs: Sequence[str])
     found = []
     for end in range(1, len(common) + 1):
         text = common[:end]
-        word = text.strip()
-        seen = word.isalnum() and all(word in value for value in inputs)
+        seen = sum(all(word in value for value in inputs) for word in _WORD.findall(text))
         found.append((text, COSTS["piece"] + constant(text, len(outputs), seen)))
     return found
 
