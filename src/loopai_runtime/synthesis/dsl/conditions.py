@@ -212,7 +212,7 @@ def _literal(name: str, values: Sequence[str], ask: Callable[..., Test]) -> Iter
             yield ask(
                 f"{name}.startswith({quote(text)})",
                 [v.startswith(text) for v in values],
-                0.9 + 0.1 * length,
+                1.2 + 0.1 * length + 0.3 * any(map(str.isdigit, text)),
                 f"{name} begins with {quote(text)}",
             )
     for text in sorted({t for v in values for t in re.findall(r"[^\w\s]", v)}):
@@ -220,6 +220,6 @@ def _literal(name: str, values: Sequence[str], ask: Callable[..., Test]) -> Iter
             yield ask(
                 f"{name}.count({quote(text)}) > {count}",
                 [v.count(text) > count for v in values],
-                0.8 + 0.2 * count,
+                0.5 + 0.1 * count,
                 f"{name} has more than {count} {quote(text)}",
             )

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from loopai_runtime.synthesis.dsl.atoms import Pool
 
 T = TypeVar("T")
+_TWO_ORDERS = re.compile(r"(?<!\d)\d{1,2}[^\w:]+\d{1,2}[^\w:]+\d{2,4}(?!\d)")
 _UNKNOWN_YEAR = 1904
 _DAY_SOURCES, _TIME_SOURCES = 6, 4
 
@@ -66,15 +67,17 @@ _YEARLY: list[_Part] = [
 
 def dates(pool: Pool, views: Sequence[View]) -> None:
     """Offer the parts of every date that is found in all examples."""
-    seen: set[tuple[date, ...]] = set()
+    seen: set[tuple[str, tuple[date, ...]]] = set()
     for view in views:
+        either = any(map(_TWO_ORDERS.search, view.values))
         if len(seen) >= _DAY_SOURCES:
             break
         for order in ("mdy", "dmy"):
             found = _read(view.values, partial(library.read_date, order=order))
-            if found is None or found in seen:
+            key = order if either else ""
+            if found is None or (key, found) in seen:
                 continue
-            seen.add(found)
+            seen.add((key, found))
             _offer(pool, view, order, found)
     _months(pool, views)
 
@@ -102,6 +105,8 @@ def _offer(pool: Pool, view: View, order: str, found: tuple[date, ...]) -> None:
                 texts, (*base, trait), code.format(name), f"{says} of the date in {view.says}", ((name, source),)
             )
     _whole(pool, view, found, name, source, base)
+    if known:
+        _worded(pool, view, found, name, source, base)
     for days in (1, -1):
         shifted = tuple([d + timedelta(days) for d in found])
         later = f"{name}_{'next' if days > 0 else 'before'}"
@@ -131,6 +136,37 @@ def _whole(pool: Pool, view: View, found: Sequence[date], name: str, source: str
                         + (", a day earlier" if "- timedelta" in source else "")
                     )
                     pool.add(texts, (*base, "date_whole"), code, says, ((name, source),))
+
+
+_WORDED = [
+    "MONTH DAY, YEAR", "DAY MONTH YEAR", "DAY-MONTH-YEAR", "MONTH DAY YEAR", "MONTH YEAR", "MONTH DAY", "DAY MONTH",
+    "WEEKDAY, MONTH DAY, YEAR", "WEEKDAY, DAY MONTH YEAR",
+]  # fmt: skip
+
+
+def _worded(
+    pool: Pool, view: View, found: Sequence[date], name: str, source: str, base: tuple[str, ...]
+) -> None:
+    """Dates with the name of their month, in the usual orders, as one piece."""
+    if f"{found[0]:%b}" not in pool.outputs[0]:
+        return
+    for pattern in _WORDED:
+        for month, weekday in (("%B", "%A"), ("%b", "%a"), ("%B", "%a"), ("%b", "%A")):
+            for day in ("{}.day", "{}.day:02"):
+                if (weekday == "%A") != (month == "%B") and "WEEKDAY" not in pattern:
+                    continue
+                fields = {"WEEKDAY": "{}:" + weekday, "MONTH": "{}:" + month, "YEAR": "{}.year", "DAY": day}
+                code = re.sub("[A-Z]+", lambda part: "{" + fields[part.group()].format(name) + "}", pattern)  # noqa: B023
+                texts = [_worded_text(pattern, d, month, weekday, ":02" in day) for d in found]
+                if pool.fits(texts):
+                    says = f"the date in {view.says}, in words"
+                    pool.add(texts, (*base, "date_whole"), f'f"{code}"', says, ((name, source),))
+
+
+def _worded_text(pattern: str, d: date, month: str, weekday: str, padded: bool) -> str:
+    parts = {"WEEKDAY": f"{d:{weekday}}", "MONTH": f"{d:{month}}", "YEAR": str(d.year)}
+    parts["DAY"] = f"{d.day:02}" if padded else str(d.day)
+    return re.sub("[A-Z]{3,}", lambda part: parts[part.group()], pattern)
 
 
 def _months(pool: Pool, views: Sequence[View]) -> None:
