@@ -175,7 +175,8 @@ def main() -> None:
     if arguments.cvc5:
         from tests.bench import sygus
 
-        sygus.beside(sets["SyGuS"], arguments.cvc5)
+        records = shared_data.tasks(SETS["SyGuS"])
+        sygus.beside(sets["SyGuS"], {one["name"]: one["consts"] for one in records}, arguments.cvc5)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,44 @@ if TYPE_CHECKING:
 
     from loopai_runtime.synthesis.dsl.conditions import Decision
 
-WEIGHTS: dict[str, float] = {"bias": 0.0}
+WEIGHTS: dict[str, float] = {
+    "bias": -4.355,
+    "conditional": -0.120,
+    "branches": -0.126,
+    "cost": 1.074,
+    "cost_each": -0.301,
+    "letters": -0.394,
+    "covered": 1.222,
+    "positional": -1.035,
+    "reads": -0.829,
+    "rounds": -0.074,
+    "changes": 0.495,
+    "landmarks": -0.736,
+    "whole": -0.558,
+    "pieces": -0.780,
+    "examples": 1.049,
+    "more": -0.931,
+    "kinds": -0.211,
+    "one_kind": 2.012,
+    "kinds_each": 1.145,
+    "input": -0.211,
+    "input_spread": 0.042,
+    "output_spread": -0.097,
+    "outputs": 1.551,
+    "digits": -0.914,
+    "near_margin": -0.548,
+    "far_margin": -0.107,
+    "near": 1.096,
+    "far": 0.260,
+    "answered": -1.840,
+    "alike_near": -2.154,
+    "alike": 1.224,
+    "rivals": 0.183,
+    "settled": 0.168,
+    "saved": 0.315,
+    "output": -0.057,
+    "columns": 0.187,
+}
 
 FAR = 4.0
 """A runner-up that costs so much more than the best is no rival."""

@@ -144,9 +144,7 @@ _WORDED = [
 ]  # fmt: skip
 
 
-def _worded(
-    pool: Pool, view: View, found: Sequence[date], name: str, source: str, base: tuple[str, ...]
-) -> None:
+def _worded(pool: Pool, view: View, found: Sequence[date], name: str, source: str, base: tuple[str, ...]) -> None:
     """Dates with the name of their month, in the usual orders, as one piece."""
     if f"{found[0]:%b}" not in pool.outputs[0]:
         return

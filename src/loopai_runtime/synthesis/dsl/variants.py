@@ -21,6 +21,23 @@ _CHANGES: list[Callable[[str], str]] = [
     str.swapcase,
     lambda text: text[: len(text) * 2 // 3],
 ]
+
+
+def _nudged(run: int) -> Callable[[str], str]:
+    """Change the last digit of one run of digits alone, so that equal parts of an input become different ones."""
+
+    def change(text: str) -> str:
+        found = list(re.finditer(r"\d+", text))
+        if run >= len(found):
+            return text
+        at = found[run].end() - 1
+        digit = int(text[at])
+        return text[:at] + str(digit - 1 if digit > 1 else digit + 1) + text[at + 1 :]
+
+    return change
+
+
+_CHANGES += [_nudged(run) for run in range(3)]
 _ROWS = 8
 
 
