@@ -54,7 +54,9 @@ def test_a_template_is_sound_as_it_is_written(loopai: Loopai, tmp_path: Path, te
     assert Schema(schema).faults(specfile.load(path).document.data) == []
     done = loopai("check", path, "-o", "json")
     assert (done.code, done.json["ok"], done.json["warnings"]) == (0, True, [])
-    assert done.json["examples"] == sum(done.json["labels"].values())
+    assert done.json["examples"] > 0
+    if template != "transform":  # whose outputs are texts, no labels
+        assert done.json["examples"] == sum(done.json["labels"].values())
 
 
 def test_init_writes_spec_yaml_here_when_nothing_is_said(

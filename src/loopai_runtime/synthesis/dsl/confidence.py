@@ -23,47 +23,50 @@ if TYPE_CHECKING:
     from loopai_runtime.synthesis.dsl.conditions import Decision
 
 WEIGHTS: dict[str, float] = {
-    "bias": -4.355,
-    "conditional": -0.120,
-    "branches": -0.126,
-    "cost": 1.074,
-    "cost_each": -0.301,
-    "letters": -0.394,
-    "covered": 1.222,
-    "positional": -1.035,
-    "reads": -0.829,
-    "rounds": -0.074,
-    "changes": 0.495,
-    "landmarks": -0.736,
-    "whole": -0.558,
-    "pieces": -0.780,
-    "examples": 1.049,
-    "more": -0.931,
-    "kinds": -0.211,
-    "one_kind": 2.012,
-    "kinds_each": 1.145,
-    "input": -0.211,
-    "input_spread": 0.042,
-    "output_spread": -0.097,
-    "outputs": 1.551,
-    "digits": -0.914,
-    "near_margin": -0.548,
-    "far_margin": -0.107,
-    "near": 1.096,
-    "far": 0.260,
-    "answered": -1.840,
-    "alike_near": -2.154,
-    "alike": 1.224,
-    "rivals": 0.183,
-    "settled": 0.168,
-    "saved": 0.315,
-    "output": -0.057,
-    "columns": 0.187,
+    "bias": -5.300,
+    "conditional": -0.097,
+    "branches": -0.104,
+    "cost": 1.145,
+    "cost_each": -0.252,
+    "letters": -0.368,
+    "covered": 1.085,
+    "positional": -0.948,
+    "reads": -0.731,
+    "rounds": -0.197,
+    "changes": 0.455,
+    "landmarks": -0.646,
+    "whole": -0.594,
+    "pieces": -0.868,
+    "examples": 1.059,
+    "more": -0.901,
+    "kinds": -0.269,
+    "one_kind": 1.960,
+    "kinds_each": 1.128,
+    "input": -0.205,
+    "input_spread": 0.019,
+    "output_spread": -0.095,
+    "outputs": 1.685,
+    "digits": -1.040,
+    "near_margin": -0.511,
+    "far_margin": -0.077,
+    "near": 1.104,
+    "far": 0.298,
+    "answered": -1.458,
+    "alike_near": -1.740,
+    "alike": 0.939,
+    "rivals": 0.211,
+    "settled": 0.148,
+    "saved": 0.354,
+    "output": -0.051,
+    "columns": 0.279,
 }
 
 FAR = 4.0
 """A runner-up that costs so much more than the best is no rival."""
 
+
+TIE = 0.02
+"""A runner-up within this is as good as the best."""
 
 CLOSE = 2.5
 """A runner-up within this is a second opinion worth asking."""
@@ -215,6 +218,7 @@ def _of_program(program: Program | Decision, length: float) -> dict[str, float]:
 
 
 def probability(found: dict[str, float]) -> float:
-    """The calibrated probability that the program is right on all inputs."""
+    """The calibrated probability that the program is right on all inputs; between two as good readings, a coin's."""
     z = sum(WEIGHTS.get(name, 0.0) * value for name, value in found.items())
-    return 1 / (1 + math.exp(-max(-30.0, min(30.0, z))))
+    fitted = 1 / (1 + math.exp(-max(-30.0, min(30.0, z))))
+    return min(fitted, 0.5) if found["near_margin"] < TIE else fitted

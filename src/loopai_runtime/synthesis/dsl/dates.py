@@ -154,7 +154,9 @@ def _worded(pool: Pool, view: View, found: Sequence[date], name: str, source: st
                 if (weekday == "%A") != (month == "%B") and "WEEKDAY" not in pattern:
                     continue
                 fields = {"WEEKDAY": "{}:" + weekday, "MONTH": "{}:" + month, "YEAR": "{}.year", "DAY": day}
-                code = re.sub("[A-Z]+", lambda part: "{" + fields[part.group()].format(name) + "}", pattern)  # noqa: B023
+                words = re.split("([A-Z]+)", pattern)
+                named = {word: "{" + field.format(name) + "}" for word, field in fields.items()}
+                code = "".join(named.get(word, word) for word in words)
                 texts = [_worded_text(pattern, d, month, weekday, ":02" in day) for d in found]
                 if pool.fits(texts):
                     says = f"the date in {view.says}, in words"

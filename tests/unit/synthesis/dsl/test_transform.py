@@ -111,7 +111,12 @@ def test_a_condition_takes_two_examples_a_branch() -> None:
     assert transform([given for given, _ in rows], [output for _, output in rows]) is None or (
         learned(rows).form == "straight"
     )
-    rows = [*rows, ("999-999-2020", "999-999-2020"), ("321-2020", "425-321-2020"), ("206-555-0100", "206-555-0100")]
+    rows = [
+        *rows,
+        ("999-999-2020", "999-999-2020"),
+        ("321-2020", "425-321-2020"),
+        ("206-555-0100", "206-555-0100"),
+    ]
     made = learned(rows)
     assert made.form == "conditional"
     assert program(made)["run"]("555-0199") == "425-555-0199"
