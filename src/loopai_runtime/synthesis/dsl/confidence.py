@@ -218,7 +218,7 @@ def _of_program(program: Program | Decision, length: float) -> dict[str, float]:
 
 
 def probability(found: dict[str, float]) -> float:
-    """The calibrated probability that the program is right on all inputs; between two as good readings, a coin's."""
+    """The calibrated probability that the program is right on all inputs; half where two readings are as good."""
     z = sum(WEIGHTS.get(name, 0.0) * value for name, value in found.items())
     fitted = 1 / (1 + math.exp(-max(-30.0, min(30.0, z))))
     return min(fitted, 0.5) if found["near_margin"] < TIE else fitted

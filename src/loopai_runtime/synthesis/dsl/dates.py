@@ -139,8 +139,8 @@ def _whole(pool: Pool, view: View, found: Sequence[date], name: str, source: str
 
 
 _WORDED = [
-    "MONTH DAY, YEAR", "DAY MONTH YEAR", "DAY-MONTH-YEAR", "MONTH DAY YEAR", "MONTH YEAR", "MONTH DAY", "DAY MONTH",
-    "WEEKDAY, MONTH DAY, YEAR", "WEEKDAY, DAY MONTH YEAR",
+    "MONTH DAY, YEAR", "DAY MONTH YEAR", "DAY-MONTH-YEAR", "MONTH DAY YEAR", "MONTH YEAR", "MONTH DAY",
+    "DAY MONTH", "WEEKDAY, MONTH DAY, YEAR", "WEEKDAY, DAY MONTH YEAR",
 ]  # fmt: skip
 
 
@@ -149,10 +149,9 @@ def _worded(pool: Pool, view: View, found: Sequence[date], name: str, source: st
     if f"{found[0]:%b}" not in pool.outputs[0]:
         return
     for pattern in _WORDED:
-        for month, weekday in (("%B", "%A"), ("%b", "%a"), ("%B", "%a"), ("%b", "%A")):
+        styles = [("%B", "%A"), ("%b", "%a"), *([("%B", "%a"), ("%b", "%A")] if "WEEKDAY" in pattern else [])]
+        for month, weekday in styles:
             for day in ("{}.day", "{}.day:02"):
-                if (weekday == "%A") != (month == "%B") and "WEEKDAY" not in pattern:
-                    continue
                 fields = {"WEEKDAY": "{}:" + weekday, "MONTH": "{}:" + month, "YEAR": "{}.year", "DAY": day}
                 words = re.split("([A-Z]+)", pattern)
                 named = {word: "{" + field.format(name) + "}" for word, field in fields.items()}
