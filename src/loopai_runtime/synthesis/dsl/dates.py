@@ -116,7 +116,7 @@ def _offer(pool: Pool, view: View, order: str, found: tuple[date, ...]) -> None:
 
 def _whole(pool: Pool, view: View, found: Sequence[date], name: str, source: str, base: tuple[str, ...]) -> None:
     """Dates of three numbers, as one piece."""
-    for mark in dict.fromkeys(re.findall(r"\d([^\w\s]| )\d", pool.outputs[0])):
+    for mark in dict.fromkeys(re.findall(r"\d([^\w\s\"\\{}]| )\d", pool.outputs[0])):
         for parts in ("dmy", "mdy", "ymd"):
             for pad in (True, False):
                 codes = {

@@ -49,7 +49,12 @@ def quote(text: str) -> str:
 
 
 def raw(pattern: str) -> str:
-    return f'r"{pattern}"' if '"' not in pattern else f"r'{pattern}'"
+    """A pattern as a raw literal where it can be one."""
+    if not pattern.isprintable() or pattern.endswith("\\"):
+        return repr(pattern)
+    if '"' not in pattern:
+        return f'r"{pattern}"'
+    return f"r'{pattern}'" if "'" not in pattern else repr(pattern)
 
 
 def ordinal(at: int) -> str:
