@@ -13,7 +13,15 @@ ROOT = Path(__file__).parents[2] / "shared" / "data"
 
 def rows(name: str, part: str) -> list[dict[str, Any]]:
     """The rows of `train` or `test` of a set."""
-    path = ROOT / name / f"{part}.jsonl"
+    return _records(ROOT / name / f"{part}.jsonl")
+
+
+def tasks(name: str) -> list[dict[str, Any]]:
+    """The tasks of a set of transformations."""
+    return _records(ROOT / name / "tasks.jsonl")
+
+
+def _records(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         pytest.skip(f"no benchmark data at {path.parent}")
     with path.open(encoding="utf-8", newline="\n") as lines:

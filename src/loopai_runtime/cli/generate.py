@@ -159,23 +159,22 @@ def conclude(made: Generated) -> None:
     for warning in made.examples.warnings[:10]:
         say(f"warning: {warning}")
     say(
-        f"{ref}: {artifact.learner} program, {_size(artifact.complexity_metrics.bytes)}; "
-        f"accuracy {gate.accuracy:.1%} on unseen examples (target {gate.accuracy_target:.1%}), "
-        f"at least {artifact.confidence_score:.1%} with 90 % confidence; "
+        f"{ref}: {artifact.learner} program, {_size(artifact.complexity_metrics.bytes)}; {_promise(made)}; "
         f"p99 {gate.p99_ms:.2f} ms (target {gate.latency_target_ms:g})"
     )
     offload = made.synthesis.offload
-    say(
-        f"safe offload at {offload.target_accuracy:.1%} accuracy, {offload.confidence:.0%} confidence: "
-        f"{offload.coverage:.1%} of inputs. Verdict: {offload.verdict}"
-    )
+    if artifact.confidence_kind == "accuracy_bound":
+        say(
+            f"safe offload at {offload.target_accuracy:.1%} accuracy, {offload.confidence:.0%} confidence: "
+            f"{offload.coverage:.1%} of inputs. Verdict: {offload.verdict}"
+        )
     if artifact.abstain is not None:
         threshold = artifact.abstain.threshold
         where = (
             "on every input" if threshold is None else f"where score is below {threshold:g}" if threshold else ""
         )
         say(f"abstains {where or 'on nothing'}")
-    if not gate.accuracy_met:
+    if made.synthesis.advice:
         say(made.synthesis.advice)
     hints(made)
     if not gate.latency_met:
@@ -187,6 +186,17 @@ def conclude(made: Generated) -> None:
         say(f"  loopai activate {ref}    or    loopai rollout start {ref}")
     else:
         say(f"{ref} is kept as a draft: loopai run {ref} INPUT tries it, loopai activate {ref} takes it")
+
+
+def _promise(made: Generated) -> str:
+    """How good the program is, in the words that fit how it was judged."""
+    gate, bound = made.gate, made.artifact.confidence_score
+    if made.artifact.confidence_kind == "all_correct":
+        return f"right on all inputs with probability {gate.accuracy:.1%} (target {gate.accuracy_target:.1%})"
+    return (
+        f"accuracy {gate.accuracy:.1%} on unseen examples (target {gate.accuracy_target:.1%}), "
+        f"at least {bound:.1%} with 90 % confidence"
+    )
 
 
 def hints(made: Generated) -> None:

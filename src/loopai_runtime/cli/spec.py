@@ -24,7 +24,7 @@ def register(app: typer.Typer) -> None:
 def init(
     path: Annotated[Path, typer.Argument(metavar="PATH", help="Where to write it.")] = Path("spec.yaml"),
     template: Annotated[
-        str, typer.Option("--template", "-t", metavar="NAME", help="classify, extract or route.")
+        str, typer.Option("--template", "-t", metavar="NAME", help="classify, extract, route or transform.")
     ] = "classify",
     force: Annotated[bool, typer.Option("--force", help="Overwrite a file that is there.")] = False,
 ) -> None:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from loopai_runtime.errors import Fault, SpecError
 from loopai_runtime.intervals import lower_bound
+from loopai_runtime.synthesis import transformation
 from loopai_runtime.synthesis.abstain import offload
 from loopai_runtime.synthesis.calibrate import calibrate, probability
 from loopai_runtime.synthesis.folds import folds
@@ -34,6 +35,11 @@ CONTEST_ROWS = 30_000
 """Examples that candidates are compared on; more would make no difference to which one wins."""
 _SURELY_WRONG = 0.8
 """How sure an unseen answer must be for the example that contradicts it to be suspected."""
+
+_NOTHING_GENERALISES = (
+    "no program can be written: nothing short explains these outputs by their inputs; a table of the examples"
+    " would fit them and nothing else"
+)
 
 
 def strategies() -> list[Strategy]:
@@ -60,6 +66,12 @@ def synthesize(
     After `budget_s` seconds, and on KeyboardInterrupt, it is the best of what has been judged so far; at least one
     candidate always is.
     """
+    if strategy == "dsl" or (strategy == "auto" and transformation.is_transformation(problem)):
+        written = transformation.write(problem, seed)
+        if written is not None:
+            return written
+        if strategy == "dsl":
+            raise SpecError([Fault(_NOTHING_GENERALISES, path="$.examples")])
     wanted = [s for s in strategies() if strategy in ("auto", s.kind)]
     skipped = {s.names[0]: (s.kind, reason) for s in wanted if (reason := s.refuses(problem))}
     usable = [s for s in wanted if s.names[0] not in skipped]

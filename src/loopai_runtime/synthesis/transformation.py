@@ -1,0 +1,129 @@
+"""A task whose outputs are free texts becomes a program by example (`dsl`) instead of a classifier.
+
+Folds say little of a handful of rows, so the program is judged by the calibrated probability that it is right on
+all inputs; what programs that had not seen a row answer to it is kept beside, for what can be offloaded.
+"""
+
+from __future__ import annotations
+
+import ast
+import time
+from typing import TYPE_CHECKING, Any
+
+from loopai_runtime import jsonl
+from loopai_runtime.synthesis.abstain import offload
+from loopai_runtime.synthesis.dsl import Transformation, transform
+from loopai_runtime.synthesis.folds import folds
+from loopai_runtime.synthesis.strategy import Candidate, Problem, Synthesis
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+SECONDS = 10.0
+_FOLDS = 5
+_FOLDED_ROWS = 200
+_FEW_LABELS = 0.5
+
+
+def is_transformation(problem: Problem) -> bool:
+    """Whether the outputs are texts that mostly differ, and no labels."""
+    if "enum" in problem.output_schema or not all(isinstance(output, str) for output in problem.outputs):
+        return False
+    return len(set(problem.outputs)) > _FEW_LABELS * sum(problem.distinct)
+
+
+def write(problem: Problem, seed: int) -> Synthesis | None:
+    """The program that the examples support, or None where nothing that fits them would generalise."""
+    started = time.monotonic()
+    made = transform(problem.inputs, problem.outputs, name=problem.name, seconds=SECONDS)
+    if made is None:
+        return None
+    predictions = _unseen(problem, made, seed)
+    sure = [confidence for _, confidence in predictions]
+    right = [answer == output for (answer, _), output in zip(predictions, problem.outputs, strict=True)]
+    return Synthesis(
+        code=made.code,
+        strategy="dsl",
+        learner=f"{made.form} transformation",
+        accuracy=made.confidence,
+        standard_error=0.0,
+        confidence_score=round(made.confidence, 4),
+        confidence_kind="all_correct",
+        candidates=_candidates(problem, made, time.monotonic() - started),
+        complexity=_complexity(made),
+        judged={
+            "folds": _FOLDS,
+            "repeats": 1,
+            "seed": seed,
+            "groups": len(set(problem.groups)),
+            "judged_rows": len(problem),
+        },
+        predictions=predictions,
+        offload=offload(sure, right, problem.groups, problem.offload_target, problem.offload_confidence),
+        suspects=[],
+        more_examples=None,
+        advice=_advice(made, problem.accuracy_target),
+    )
+
+
+def _unseen(problem: Problem, made: Transformation, seed: int) -> list[tuple[Any, float]]:
+    """What programs that had not seen a row answer to it. Of very many rows, all are answered by the program."""
+    if not 1 < len(problem) <= _FOLDED_ROWS or len(set(problem.groups)) < 2:
+        return [(made.run(value), made.confidence) for value in problem.inputs]
+    answers: list[tuple[Any, float]] = [("", 0.0)] * len(problem)
+    for part in folds(problem.codes, problem.groups, min(_FOLDS, len(set(problem.groups))), seed):
+        rest = sorted(set(range(len(problem))) - set(part))
+        inputs, outputs = [problem.inputs[i] for i in rest], [problem.outputs[i] for i in rest]
+        other = transform(inputs, outputs, name=problem.name, seconds=SECONDS / _FOLDS) if rest else None
+        for row in part:
+            answers[row] = (other.run(problem.inputs[row]), other.confidence) if other else ("", 0.0)
+    return answers
+
+
+def _candidates(problem: Problem, made: Transformation, seconds: float) -> list[Candidate]:
+    started = time.perf_counter()
+    sample = problem.inputs[:200]
+    for value in sample:
+        made.run(value)
+    cost = round((time.perf_counter() - started) / len(sample) * 1e6, 1)
+    size = len(made.code.encode())
+    best = made.programs[0].cost
+    won = Candidate(
+        f"{made.form} transformation",
+        "dsl",
+        True,
+        "won",
+        round(made.confidence, 6),
+        None,
+        size,
+        cost,
+        round(seconds, 3),
+    )
+    return [won] + [
+        Candidate(f"reading {at}", "dsl", False, f"fits too; costs {one.cost - best:.1f} more than the winner")
+        for at, one in enumerate(made.programs[1:4], 2)
+    ]
+
+
+def _complexity(made: Transformation) -> dict[str, int]:
+    branching = (ast.If, ast.IfExp, ast.For, ast.While, ast.Try, ast.comprehension, ast.BoolOp)
+    return {
+        "lines": made.code.count("\n"),
+        "branches": sum(isinstance(node, branching) for node in ast.walk(ast.parse(made.code))),
+        "features": made.steps,
+        "bytes": len(made.code.encode("utf-8")),
+    }
+
+
+def _advice(made: Transformation, target: float) -> str:
+    """The input whose output would settle which reading is right."""
+    parts: Sequence[str] = []
+    if made.separating is not None:
+        asked = jsonl.dumps(made.separating.input)
+        parts = [
+            f"two readings fit the examples: to {asked} one answers {jsonl.dumps(made.separating.answer)},"
+            f" the other {jsonl.dumps(made.separating.other)}; an example with its output settles it"
+        ]
+    elif made.confidence < target:
+        parts = ["examples of every kind of input, above all of unusual ones, raise the confidence"]
+    return "; ".join(parts)
