@@ -187,7 +187,7 @@ def learn(problem: Problem, rows: Rows, seed: int) -> Extraction:
         _plan(part, at, way, held[at][way], tags.index(at) if at in tags else -1) for at, way in enumerate(ways)
     ]
     used = {plan.text for plan in plans if plan.way == "format"}
-    model = _tagger(whole, tags, rounds, seed) if tags else None
+    model = _tagger(whole, tags, rounds, tagger.orders_for(len(rows)), seed) if tags else None
     return Extraction(whole.shape, whole.paths, {at: known[at] for at in sorted(used)}, plans, model)
 
 
@@ -290,7 +290,8 @@ def _tagger_tallies(
     tallies = dict.fromkeys(fields, NO_TALLY)
     for part in parts:
         learned, judged = examples.folded(part)
-        model = _tagger(learned, fields, rounds, seed)
+        orders = 1 if len(learned.texts) > TAGGER_ON_ALL else tagger.orders_for(len(learned.texts))
+        model = _tagger(learned, fields, rounds, orders, seed)
         for texts, output in zip(judged.texts, judged.outputs, strict=True):
             read = model.tag("\n".join(texts))[0]
             for tag, at in enumerate(fields):
@@ -301,7 +302,7 @@ def _tagger_tallies(
     return tallies
 
 
-def _tagger(examples: Examples, fields: Sequence[int], rounds: int, seed: int) -> tagger.Tagger:
+def _tagger(examples: Examples, fields: Sequence[int], rounds: int, orders: int, seed: int) -> tagger.Tagger:
     sentences = []
     for row, texts in enumerate(examples.texts):
         starts = [sum(len(text) + 1 for text in texts[:at]) for at in range(len(texts))]
@@ -316,4 +317,4 @@ def _tagger(examples: Examples, fields: Sequence[int], rounds: int, seed: int) -
                 ]
             )
         sentences.append(tagger.sentence("\n".join(texts), spans))
-    return tagger.train(sentences, len(fields), rounds, seed)
+    return tagger.train(sentences, len(fields), rounds, orders, seed)

@@ -80,10 +80,13 @@ def rounds_for(count: int) -> tuple[int, ...]:
     return (8,) if count <= 150 else (6, 2)
 
 
-def train(sentences: Sequence[Sentence], fields: int, rounds: int, seed: int) -> Tagger:
-    """Learn from the sentences; deterministic in `seed`."""
-    count = len(sentences)
-    orders = 3 if count <= 150 else 2 if count <= 3000 else 1
+def orders_for(count: int) -> int:
+    """How many orders of the sentences to average: more are better, and many sentences need fewer."""
+    return 3 if count <= 3000 else 1
+
+
+def train(sentences: Sequence[Sentence], fields: int, rounds: int, orders: int, seed: int) -> Tagger:
+    """Learn from the sentences in so many orders; deterministic in `seed`."""
     blocks: dict[Block, list[float]] = {}
     moves = [[0.0] * (2 * fields + 1) for _ in range(2 * fields + 2)]
     for order in range(orders):
