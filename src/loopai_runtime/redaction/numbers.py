@@ -230,7 +230,7 @@ def _has_phone_shape(shown: str, digits: str, named: bool) -> bool:
     groups = [group for group in groups if group]
     longest = max(map(len, groups))
     if "(" in shown:
-        return len(digits) >= 7 and longest <= 8
+        return len(digits) >= 7 and longest <= 10
     separators = set(re.sub(r"\d", "", shown))
     if len(groups) == 2 and separators <= {"."}:
         return False  # a decimal

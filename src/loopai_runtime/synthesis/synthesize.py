@@ -78,6 +78,8 @@ def synthesize(
     if not usable:
         reasons = sorted({why for _, why in skipped.values()}) or [f"the strategy {strategy!r} is not installed"]
         raise SpecError([Fault(f"no program can be written: {'; '.join(reasons)}", path="$.examples")])
+    if strategy == "auto":  # that labels are no objects is nothing to be told
+        skipped = {name: (kind, why) for name, (kind, why) in skipped.items() if kind != "extract"}
     contest = _Contest(problem, usable, seed, budget_s, progress or (lambda _step: None))
     contest.run()
     return contest.result(skipped)
@@ -191,7 +193,7 @@ class _Contest:
             },
             predictions=[(answer.output, one) for answer, one in zip(trial.answers, sure, strict=True)],
             offload=offload(sure, hits, problem.groups, problem.offload_target, problem.offload_confidence),
-            suspects=_suspects(problem, self._rows, trial, sure, hits),
+            suspects=[] if trial.kind == "extract" else _suspects(problem, self._rows, trial, sure, hits),
             more_examples=more,
             advice=_advice(accuracy, problem.accuracy_target, more),
         )
