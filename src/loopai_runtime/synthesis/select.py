@@ -2,7 +2,11 @@
 
 The choice is by the one-standard-error rule towards the smaller program (Breiman et al. 1984), on the paired
 differences between candidates, which judge the same rows: what one loses to the best must be within one standard
-error of that difference. Sizes count by factors of two from 16 KB, as nobody gains by less.
+error of that difference. Sizes count by factors of two from 16 KB, as nobody gains by less, and from 64 KB while
+rows are few: then the difference is known so badly that the rule would give points away for nothing.
+
+For the same reason the strongest kind of model there is, the last of the list, is the best until another beats it
+by more than that error: on twenty rows the winner is mostly lucky.
 """
 
 from __future__ import annotations
@@ -10,6 +14,7 @@ from __future__ import annotations
 import math
 import random
 from collections import Counter
+from operator import mul
 from typing import TYPE_CHECKING
 
 from loopai_runtime.synthesis.strategy import Candidate
@@ -20,7 +25,8 @@ if TYPE_CHECKING:
     from loopai_runtime.synthesis.judge import Trial
     from loopai_runtime.synthesis.strategy import Problem
 
-_SMALL = 16 * 1024
+_SMALL, _SMALL_OF_FEW = 16 * 1024, 64 * 1024
+_FEW_ROWS = 1000
 _SKEWED = 0.8  # share of the rows that one label has, from which all labels count alike
 _BOOTSTRAPS = 200
 _DRAWS = 400_000  # rows drawn in all the bootstrap samples together: large sets need few
@@ -38,18 +44,22 @@ def row_weights(problem: Problem) -> list[float]:
 def choose(problem: Problem, trials: Sequence[Trial]) -> int:
     """The smallest candidate that is as good as the best, as far as the rows can tell."""
     weights = row_weights(problem)
-    merits = [sum(map(_times, weights, trial.right)) / len(weights) for trial in trials]
-    best = max(range(len(trials)), key=lambda at: (merits[at], -trials[at].bytes))
-    good = [at for at in range(len(trials)) if at == best or _as_good(problem, weights, trials[at], trials[best])]
-    return min(good, key=lambda at: (_size_class(trials[at].bytes), -round(merits[at], 9), trials[at].bytes, at))
-
-
-def _times(weight: float, right: float) -> float:
-    return weight * right
+    merits = [sum(map(mul, weights, trial.right)) / len(weights) for trial in trials]
+    places = range(len(trials))
+    strongest = max((at for at in places if trials[at].kind == "ml"), default=len(trials) - 1)
+    beating = [at for at in places if not _as_good(problem, weights, trials[strongest], trials[at])]
+    best = max([strongest, *beating], key=lambda at: (merits[at], -trials[at].bytes))
+    good = [at for at in places if at == best or _as_good(problem, weights, trials[at], trials[best])]
+    small = _SMALL_OF_FEW if len(problem) < _FEW_ROWS else _SMALL
+    smallest = min(_size_class(trials[at].bytes, small) for at in good)
+    good = [at for at in good if _size_class(trials[at].bytes, small) == smallest]
+    if best in good:
+        return best
+    return min(good, key=lambda at: (-round(merits[at], 9), trials[at].bytes, at))
 
 
 def _as_good(problem: Problem, weights: Sequence[float], trial: Trial, best: Trial) -> bool:
-    """Whether what a candidate loses to the best is within one standard error of the paired difference."""
+    """Whether what a candidate loses to another is within one standard error of the paired difference."""
     losses: dict[int, float] = {}
     for row, group in enumerate(problem.groups):
         losses[group] = losses.get(group, 0.0) + weights[row] * (best.right[row] - trial.right[row])
@@ -58,8 +68,8 @@ def _as_good(problem: Problem, weights: Sequence[float], trial: Trial, best: Tri
     return loss <= math.sqrt(max(0.0, spread))
 
 
-def _size_class(size: int) -> int:
-    return max(0, math.ceil(math.log2(size / _SMALL)))
+def _size_class(size: int, small: int) -> int:
+    return max(0, math.ceil(math.log2(size / small)))
 
 
 def corrected(trials: Sequence[Trial], seed: int) -> float:

@@ -16,14 +16,14 @@ def problem(outputs: Sequence[str]) -> Problem:
     return Problem("t", {}, {}, list(range(len(outputs))), outputs, range(len(outputs)))
 
 
-def trial(right: Sequence[bool], size: int) -> Trial:
-    return Trial(f"{size}", "ml", None, [float(one) for one in right], [], size, 0.0, 0.0)  # type: ignore[arg-type]
+def trial(right: Sequence[bool], size: int, kind: str = "ml") -> Trial:
+    return Trial(f"{size}", kind, None, [float(one) for one in right], [], size, 0.0, 0.0)  # type: ignore[arg-type]
 
 
 def test_a_much_smaller_program_that_errs_no_more_often_wins() -> None:
-    even = problem(["a", "b"] * 100)
-    large = [at % 10 != 0 for at in range(200)]
-    small = [at % 10 != 1 for at in range(200)]
+    even = problem(["a", "b"] * 500)
+    large = [at % 10 != 0 for at in range(1000)]
+    small = [at % 10 != 1 for at in range(1000)]
     small[1] = True  # one better here, one worse there
     assert choose(even, [trial(large, 200 * KB), trial(small, 30 * KB)]) == 1
     small[2] = small[3] = small[4] = False
@@ -31,17 +31,27 @@ def test_a_much_smaller_program_that_errs_no_more_often_wins() -> None:
 
 
 def test_a_smaller_program_that_errs_clearly_more_often_loses() -> None:
-    even = problem(["a", "b"] * 100)
-    large = [at % 10 != 0 for at in range(200)]
+    even = problem(["a", "b"] * 500)
+    large = [at % 10 != 0 for at in range(1000)]
     small = [one and at % 10 != 1 for at, one in enumerate(large)]
     assert choose(even, [trial(large, 200 * KB), trial(small, 30 * KB)]) == 0
 
 
 def test_a_few_kilobytes_buy_nothing() -> None:
-    even = problem(["a", "b"] * 20)
-    better = [at != 0 for at in range(40)]
-    worse = [at > 1 for at in range(40)]
+    even = problem(["a", "b"] * 1000)
+    better = [at != 0 for at in range(2000)]
+    worse = [at > 1 for at in range(2000)]
     assert choose(even, [trial(worse, 2 * KB), trial(better, 12 * KB)]) == 1
+
+
+def test_on_few_rows_a_lucky_winner_does_not_beat_the_strongest_kind() -> None:
+    few = problem(["a", "b"] * 10)
+    lucky = [at not in (3, 8, 12) for at in range(20)]
+    strong = [at not in (0, 5, 7, 11) for at in range(20)]
+    assert choose(few, [trial(lucky, 5 * KB, "rule"), trial(strong, 60 * KB)]) == 1
+    surely = [at not in (0, 1) for at in range(20)]
+    weak = [at % 3 != 0 for at in range(20)]
+    assert choose(few, [trial(surely, 5 * KB, "rule"), trial(weak, 60 * KB)]) == 0
 
 
 def test_a_program_that_never_says_the_rare_label_does_not_win() -> None:

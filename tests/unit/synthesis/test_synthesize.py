@@ -85,7 +85,7 @@ def test_every_candidate_is_in_the_table_with_its_numbers() -> None:
     assert sum(c.won for c in result.candidates) == 1
     judged = [c for c in result.candidates if not c.verdict.startswith("skipped")]
     assert all(c.accuracy is not None and c.bytes and c.verdict for c in judged)
-    assert {c.strategy for c in result.candidates} - {c.strategy for c in judged} == {"extract"}
+    assert len(judged) == len(result.candidates)  # extraction, which takes no labels, is not spoken of
 
 
 def test_the_budget_ends_the_contest_with_the_best_so_far() -> None:
