@@ -50,9 +50,16 @@ def solve(path: str) -> None:
     function = re.fullmatch(r"\(\s*(\(define-fun f .*\))\s*\)", found.strip(), re.DOTALL)
     if function is None:
         return
-    calls = [f"(simplify (f {' '.join(map(_literal, row))}))" for row in asked["rows"]]
-    lines = "\n".join(["(set-logic ALL)", function[1], *calls])
-    given = re.findall(r'"((?:[^"]|"")*)"', _said(cvc5, cvc5.InputLanguage.SMT_LIB_2_6, lines, {}))
+    names = [f"y{at}" for at in range(len(asked["rows"]))]
+    calls = [
+        f"(define-fun {y} () String (f {' '.join(map(_literal, row))}))"
+        for y, row in zip(names, asked["rows"], strict=True)
+    ]
+    lines = "\n".join(
+        ["(set-logic ALL)", function[1], *calls, "(check-sat)", *(f"(get-value ({y}))" for y in names)]
+    )
+    said = _said(cvc5, cvc5.InputLanguage.SMT_LIB_2_6, lines, {"produce-models": "true"})
+    given = re.findall(r'"((?:[^"]|"")*)"', said)
     plain = [re.sub(r"\\u\{([0-9a-f]+)\}", lambda code: chr(int(code[1], 16)), text) for text in given]
     print(json.dumps([text.replace('""', '"') for text in plain]))
 
