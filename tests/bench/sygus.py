@@ -46,26 +46,36 @@ def solve(path: str) -> None:
     import cvc5
 
     asked = json.loads(Path(path).read_text(encoding="utf-8"))
-    terms = cvc5.TermManager()
-    solver = cvc5.Solver(terms)
-    solver.setOption("sygus", "true")
-    parser = cvc5.InputParser(solver)
-    parser.setStringInput(cvc5.InputLanguage.SYGUS_2_1, asked["problem"], "task")
-    symbols = parser.getSymbolManager()
-    while not (command := parser.nextCommand()).isNull():
-        if "check-synth" in str(command):
-            break
-        command.invoke(solver, symbols)
-    if not solver.checkSynth().hasSolution():
+    found = _said(cvc5, cvc5.InputLanguage.SYGUS_2_1, asked["problem"], {"sygus": "true"})
+    function = re.fullmatch(r"\(\s*(\(define-fun f .*\))\s*\)", found.strip(), re.DOTALL)
+    if function is None:
         return
-    (function,) = [term for term in symbols.getDeclaredTerms() if str(term) == "f"] or [None]
-    found = solver.getSynthSolution(function)
-    variables, body = list(found[0]), found[1]
-    given = []
-    for row in asked["rows"]:
-        values = [terms.mkString(text, False) for text in row]
-        given.append(solver.simplify(body.substitute(variables, values)).getStringValue())
-    print(json.dumps(given))
+    names = [f"y{at}" for at in range(len(asked["rows"]))]
+    calls = [
+        f"(define-fun {y} () String (f {' '.join(map(_literal, row))}))"
+        for y, row in zip(names, asked["rows"], strict=True)
+    ]
+    lines = "\n".join(
+        ["(set-logic ALL)", function[1], *calls, "(check-sat)", *(f"(get-value ({y}))" for y in names)]
+    )
+    said = _said(cvc5, cvc5.InputLanguage.SMT_LIB_2_6, lines, {"produce-models": "true"})
+    given = re.findall(r'"((?:[^"]|"")*)"', said)
+    plain = [re.sub(r"\\u\{([0-9a-f]+)\}", lambda code: chr(int(code[1], 16)), text) for text in given]
+    print(json.dumps([text.replace('""', '"') for text in plain]))
+
+
+def _said(cvc5: Any, language: Any, text: str, options: dict[str, str]) -> str:
+    """What the solver prints for a file."""
+    solver = cvc5.Solver(cvc5.TermManager())
+    for name, value in options.items():
+        solver.setOption(name, value)
+    parser = cvc5.InputParser(solver)
+    parser.setStringInput(language, text, "task")
+    symbols = parser.getSymbolManager()
+    said = []
+    while not (command := parser.nextCommand()).isNull():
+        said.append(str(command.invoke(solver, symbols) or ""))
+    return "".join(said)
 
 
 def beside(tasks: Sequence[Task], consts: dict[str, list[str]], seconds: float) -> None:

@@ -82,10 +82,14 @@ def learn(task: Task, n: int, seconds: float = 10.0) -> Result:
     exec(compile(made.code, "program.py", "exec"), program)
     run: Callable[[Any], str] = program["run"]
     sample = task.inputs[:200]
-    started = time.perf_counter()
-    for value in sample:
-        run(value)
-    cost = (time.perf_counter() - started) / len(sample) * 1e6
+    run(sample[0])  # compiles its patterns
+    passes = []
+    for _ in range(5):
+        started = time.perf_counter()
+        for value in sample:
+            run(value)
+        passes.append((time.perf_counter() - started) / len(sample) * 1e6)
+    cost = min(passes)
     right = all(run(value) == output for value, output in zip(task.inputs, task.outputs, strict=True))
     return Result(task, made, right, spent, cost)
 
