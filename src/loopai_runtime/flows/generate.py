@@ -13,6 +13,7 @@ from loopai_runtime import jsonl
 from loopai_runtime.artifacts.store import ArtifactStore
 from loopai_runtime.errors import GateMissed, ProgramError
 from loopai_runtime.flows.measure import Latency, latency_of, open_pool, run_inputs
+from loopai_runtime.flows.pii import Leak, leaks_of_program
 from loopai_runtime.flows.survey import Survey, of_examples, of_unlabelled, some
 from loopai_runtime.models import (
     AbstainThreshold,
@@ -83,6 +84,11 @@ class Generated:
     survey: Survey = field(repr=False)
 
     @property
+    def personal_data(self) -> list[Leak]:
+        """Personal data in the program: constants of a rule or transformation that the examples ask for."""
+        return leaks_of_program(f"{self.artifact.task_id}@{self.artifact.version}", self.synthesis.code)
+
+    @property
     def suspects(self) -> list[dict[str, Any]]:
         """The examples that look mislabelled, the surest first, with the place they came from."""
         places = self.examples.examples
@@ -128,6 +134,7 @@ class Generated:
             "candidates": artifact.candidates,
             "safe_offload": self.synthesis.offload.as_dict(),
             "abstain": artifact.abstain.model_dump() if artifact.abstain else None,
+            "personal_data": [leak.as_dict() for leak in self.personal_data],
             "suspects": self.suspects[:MOST_SUSPECTS],
             "suggestions": [one.as_dict() for one in self.survey.suggestions],
             "warnings": [str(warning) for warning in self.examples.warnings],

@@ -12,7 +12,7 @@ from loopai_runtime.redaction import find
 from loopai_runtime.synthesis.listing import feature_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from loopai_runtime.artifacts.bundle import Bundle
 
@@ -35,13 +35,19 @@ class Leak:
 
 def leaks(name: str, bundle: Bundle) -> list[Leak]:
     """All personal data in a bundle's program and metadata."""
-    found = [
-        *_in_program(bundle.files[PROGRAM].decode("utf-8")),
-        *_in_json(jsonl.loads(bundle.files[METADATA]), "$"),
-    ]
+    program, metadata = bundle.files[PROGRAM].decode("utf-8"), jsonl.loads(bundle.files[METADATA])
+    return _leaks(name, [*_in_program(program), *_in_json(metadata, "$")])
+
+
+def leaks_of_program(name: str, source: str) -> list[Leak]:
+    """All personal data in a program that is not stored yet."""
+    return _leaks(name, _in_program(source))
+
+
+def _leaks(name: str, texts: Iterable[tuple[str, str]]) -> list[Leak]:
     return [
         Leak(name, place, finding.kind, mask(text[finding.start : finding.end]))
-        for place, text in found
+        for place, text in texts
         for finding in find(text)
     ]
 
