@@ -6,7 +6,7 @@ error of that difference. Sizes count by factors of two from 16 KB, as nobody ga
 rows are few: then the difference is known so badly that the rule would give points away for nothing.
 
 For the same reason the strongest kind of model there is, the last of the list, is the best until another beats it
-by more than that error: on twenty rows the winner is mostly lucky.
+by twice that error: on twenty rows the winner is mostly lucky.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _SMALL, _SMALL_OF_FEW = 16 * 1024, 64 * 1024
 _FEW_ROWS = 1000
+_CLEARLY = 2.0  # standard errors by which the strongest kind must be beaten: there are several that may be lucky
 _SKEWED = 0.8  # share of the rows that one label has, from which all labels count alike
 _BOOTSTRAPS = 200
 _DRAWS = 400_000  # rows drawn in all the bootstrap samples together: large sets need few
@@ -47,7 +48,7 @@ def choose(problem: Problem, trials: Sequence[Trial]) -> int:
     merits = [sum(map(mul, weights, trial.right)) / len(weights) for trial in trials]
     places = range(len(trials))
     strongest = max((at for at in places if trials[at].kind == "ml"), default=len(trials) - 1)
-    beating = [at for at in places if not _as_good(problem, weights, trials[strongest], trials[at])]
+    beating = [at for at in places if not _as_good(problem, weights, trials[strongest], trials[at], _CLEARLY)]
     best = max([strongest, *beating], key=lambda at: (merits[at], -trials[at].bytes))
     good = [at for at in places if at == best or _as_good(problem, weights, trials[at], trials[best])]
     small = _SMALL_OF_FEW if len(problem) < _FEW_ROWS else _SMALL
@@ -58,14 +59,14 @@ def choose(problem: Problem, trials: Sequence[Trial]) -> int:
     return min(good, key=lambda at: (-round(merits[at], 9), trials[at].bytes, at))
 
 
-def _as_good(problem: Problem, weights: Sequence[float], trial: Trial, best: Trial) -> bool:
-    """Whether what a candidate loses to another is within one standard error of the paired difference."""
+def _as_good(problem: Problem, weights: Sequence[float], trial: Trial, best: Trial, errors: float = 1.0) -> bool:
+    """Whether what a candidate loses to another is within so many standard errors of the paired difference."""
     losses: dict[int, float] = {}
     for row, group in enumerate(problem.groups):
         losses[group] = losses.get(group, 0.0) + weights[row] * (best.right[row] - trial.right[row])
     loss = sum(losses.values())
     spread = sum(value * value for value in losses.values()) - loss * loss / len(losses)
-    return loss <= math.sqrt(max(0.0, spread))
+    return loss <= errors * math.sqrt(max(0.0, spread))
 
 
 def _size_class(size: int, small: int) -> int:
