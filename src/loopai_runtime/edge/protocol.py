@@ -141,6 +141,8 @@ class GuardedProtocol(HttpToolsProtocol):
         if isinstance(self.cycle, Direct) and not self.cycle.response_complete:
             self.app.left()
         super().connection_lost(exc)
+        if isinstance(self.cycle, Direct):
+            self.cycle = None  # each knew the other; without that no collector need find them
 
     def eof_received(self) -> bool:  # type: ignore[override]
         """A client that has sent all it will and still listens gets its answer; then the connection ends."""

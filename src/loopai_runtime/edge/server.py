@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 KEEP_ALIVE_S = 75
 _DRAIN_S = 30
 _BACKLOG = 4096
-_TRIM_EVERY_S = 20.0
+_TRIM_EVERY_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,6 +244,7 @@ async def _give_memory_back() -> None:
         return
     while True:
         await asyncio.sleep(_TRIM_EVERY_S)
+        gc.collect()  # what ended in cycles: the collector itself seldom has cause to run
         trim(0)
 
 
