@@ -136,7 +136,11 @@ def free_port() -> int:
 def peer(command: list[str], folder: Path, port: int, path: str, body: Any) -> Iterator[bool]:
     """A server of somebody else; False if it does not answer within two minutes."""
     with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, start_new_session=True)
+        path_of_it = f"{Path(command[0]).parent}{os.pathsep}{os.environ['PATH']}"  # MLflow calls uvicorn by name
+        environment = os.environ | {"PATH": path_of_it}
+        process = subprocess.Popen(
+            command, cwd=folder, stdout=log, stderr=log, start_new_session=True, env=environment
+        )
         try:
             deadline = time.monotonic() + 120
             while time.monotonic() < deadline and process.poll() is None:
@@ -152,6 +156,15 @@ def peer(command: list[str], folder: Path, port: int, path: str, body: Any) -> I
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+            _end_left(folder)
+
+
+def _end_left(folder: Path) -> None:
+    """Workers that a server put into sessions of their own: they still work in its folder."""
+    for place in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if (place / "cwd").readlink() == folder.resolve():
+                os.kill(int(place.name), signal.SIGKILL)
 
 
 @contextlib.contextmanager
