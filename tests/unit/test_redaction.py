@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loopai_runtime.errors import UsageError
-from loopai_runtime.redaction import Redactor, Rule, find, flags
+from loopai_runtime.redaction import Redactor, Rule, find, find_in_number, flags
 
 PERSONAL = {
     "EMAIL": ["bob.o-neill+news@mail.example.co.uk", "jürgen@müller.de", "a@b.io", "x_1@sub-domain.example.museum"],
@@ -20,7 +20,7 @@ PERSONAL = {
     "SSN": ["123-45-6789", "078 05 1120"],
     "CARD": ["4111 1111 1111 1111", "378282246310005", "5555-5555-5555-4444", "6011000990139424"],
     "IBAN": ["DE89 3704 0044 0532 0130 00", "GB82WEST12345698765432", "NO9386011117947"],
-    "IP": ["192.168.10.1", "2001:db8::8a2e:370:7334", "fe80::1"],
+    "IP": ["192.168.10.1", "::ffff:10.1.2.3", "2001:db8::8a2e:370:7334", "fe80::1"],
     "URL": ["https://example.com/a?b=c#d", "http://user@host:8080/x", "www.example.org/path", "ftp://files.example.net"],
     "KEY": ["AKIAIOSFODNN7EXAMPLE", "ghp_abcdefghijklmnopqrstuvwxyz0123456789", "sk-proj-abc123def456ghi789jkl012",
             "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.dozjgNryP4J3jVmNHl0w5N"],
@@ -30,7 +30,7 @@ HARMLESS = [
     "v1.2.3.4", "order 4829104823", "ORD-502383019", "#4829104823", "ISBN 978-3-16-148410-0", "0-306-40615-2",
     "1,234,567.89 EUR", "52.520008, 13.404954", "12:34:56", "3f2504e0-4f89-11d3-9a0c-0305e82c3301", "1234567890123456",
     "da39a3ee5e6b4b0d3255bfef95601890afd80709", "1Z999AA10123456784", "DE89 3704 0044 0532 0130 01", "999.999.999.999",
-    "2020-2024", "3.141592653", "a@b", "@here", "12 of 345", "10 000 000", "http", "aa:bb:cc:dd:ee:ff",
+    "2020-2024", "3.141592653", "a@b", "@here", "12 of 345", "25. 11. 2012", "1642-1649", "7847+5943", "12345678 units", "blk_-4433556521525567493", "host-82-68-222-195.dsl.example", "10 000 000", "http", "aa:bb:cc:dd:ee:ff",
 ]  # fmt: skip
 
 
@@ -45,6 +45,60 @@ def test_personal_data_is_found_whole_wherever_it_stands(kind: str, text: str) -
 def test_what_only_looks_so_is_left_alone(text: str) -> None:
     for sentence in ("{}", "It is {}.", "({})", "see {}; thanks"):
         assert find(sentence.format(text)) == [], sentence.format(text)
+
+
+def kinds(text: str, name: str = "") -> list[tuple[str, str]]:
+    return [(kind, text[start:end]) for kind, start, end in find(text, name)]
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("邮箱是bob@example.com谢谢", [("EMAIL", "bob@example.com")]),
+        ("a|bob@example.com|b, to=eve@example.org", [("EMAIL", "bob@example.com"), ("EMAIL", "eve@example.org")]),
+        ("卡号4111111111111111。", [("CARD", "4111111111111111")]),
+        ("IP地址10.1.2.3。", [("IP", "10.1.2.3")]),
+        ("card 4111 1111 1111 1111 12/27", [("CARD", "4111 1111 1111 1111")]),
+        ("10.1.2.3 555-123-4567", [("IP", "10.1.2.3"), ("PHONE", "555-123-4567")]),
+        ("2026-11-25 555-123-4567", [("PHONE", "555-123-4567")]),
+        ("+1 555 123 4567 +1 555 123 4568", [("PHONE", "+1 555 123 4567"), ("PHONE", "+1 555 123 4568")]),
+        ("call ０９０-１２３４-５６７８", [("PHONE", "０９０-１２３４-５６７８")]),
+        ("a,5551234567,5551234568", [("PHONE", "5551234567"), ("PHONE", "5551234568")]),
+        ("logo@2x.png, react@18.2.0", []),
+    ],
+)
+def test_what_touches_a_finding_is_no_part_of_it(text: str, found: list[tuple[str, str]]) -> None:
+    assert kinds(text) == found
+
+
+def test_the_nearest_word_says_what_a_number_is() -> None:
+    assert kinds("order 55512345, phone 55512345") == [("PHONE", "55512345")]
+    assert kinds("phone 55512345, order 55512345") == [("PHONE", "55512345")]
+    assert kinds("orders 4829104823, 4829104824") == []
+    assert kinds("订单4829104823") == []
+
+
+def test_the_name_of_a_field_says_what_its_value_is() -> None:
+    assert kinds("4829104823", "orderId") == kinds("4829104823", "order_id") == []
+    assert kinds("4829104823", "phoneNumber") == [("PHONE", "4829104823")]
+    assert find_in_number(4829104823, "phone")
+    assert not find_in_number(4829104823, "total")
+    assert find_in_number(4111111111111111.0)
+    redacted = Redactor().redact({"db_password": "two words", "apiKey": 5, "password": None, "tokens": ["a", "b"]})
+    assert redacted == {"db_password": "[SECRET]", "apiKey": "[SECRET]", "password": None, "tokens": ["a", "b"]}
+
+
+def test_keys_that_become_equal_are_all_kept() -> None:
+    redacted = Redactor().redact({"a@b.io": 1, "c@d.io": 2, "[EMAIL]": 3})
+    assert redacted == {"[EMAIL] 2": 1, "[EMAIL] 3": 2, "[EMAIL]": 3}
+
+
+def test_a_value_nested_deeper_than_anybody_nests_is_replaced_not_walked() -> None:
+    value: Any = "a@b.io"
+    for _ in range(5_000):
+        value = [value]
+    once = Redactor().redact(value)
+    assert "a@b.io" not in str(once)
 
 
 def test_a_secret_is_known_by_its_name_and_a_private_key_by_its_frame() -> None:
@@ -122,7 +176,8 @@ def test_findings_are_in_order_apart_and_not_empty(text: str) -> None:
 
 
 HOSTILE = ["1", "1 ", "+1", "(", "a@", "a.", "a@b.c", ":", "a:", "http://", "www.a", "DE89 3704 ", "4111 1111 1111 1112 ",
-           "(555) 123-4567x", "password:", "eyJaaaaaaaa.", "-----BEGIN PRIVATE KEY-----", "1.2.3.", " ", "555-", "0/", "1--"]  # fmt: skip
+           "(555) 123-4567x", "password:", "eyJaaaaaaaa.", "-----BEGIN PRIVATE KEY-----", "1.2.3.", " ", "555-", "0/", "1--", "::1 ", "a://@a.", "5551234567 ",
+           "555-123-4567,", "１555-123-4567,", "order 12345678 ", "NO93 8601 1117 947 ", "-eyJa", "[PHONE]1 "]  # fmt: skip
 
 
 @pytest.mark.parametrize("pattern", HOSTILE)

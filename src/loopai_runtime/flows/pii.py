@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from loopai_runtime import jsonl
 from loopai_runtime.artifacts.bundle import METADATA, PROGRAM
-from loopai_runtime.redaction import find
+from loopai_runtime.redaction import Finding, find, find_in_number
 from loopai_runtime.synthesis.listing import feature_lines
 
 if TYPE_CHECKING:
@@ -44,12 +44,16 @@ def leaks_of_program(name: str, source: str) -> list[Leak]:
     return _leaks(name, _in_program(source))
 
 
-def _leaks(name: str, texts: Iterable[tuple[str, str]]) -> list[Leak]:
+def _leaks(name: str, constants: Iterable[tuple[str, str | int]]) -> list[Leak]:
     return [
-        Leak(name, place, finding.kind, mask(text[finding.start : finding.end]))
-        for place, text in texts
-        for finding in find(text)
+        Leak(name, place, finding.kind, mask(str(constant)[finding.start : finding.end]))
+        for place, constant in constants
+        for finding in _find(constant)
     ]
+
+
+def _find(constant: str | int) -> list[Finding]:
+    return find(constant) if isinstance(constant, str) else find_in_number(constant)
 
 
 def mask(text: str) -> str:
@@ -57,8 +61,8 @@ def mask(text: str) -> str:
     return f"{text[0]}…{text[-1]} ({len(text)} characters)"
 
 
-def _in_program(source: str) -> Iterator[tuple[str, str]]:
-    """Each text of a program with its place; in a table of features only the features, not their weights."""
+def _in_program(source: str) -> Iterator[tuple[str, str | int]]:
+    """Each text and number of a program with its place; of a table of features only the features."""
     tables = feature_lines(source)
     for node in ast.walk(ast.parse(source)):
         if not isinstance(node, ast.Constant) or isinstance(node.value, bool):
@@ -70,7 +74,7 @@ def _in_program(source: str) -> Iterator[tuple[str, str]]:
             for offset, text in enumerate(node.value.split("\n")):
                 yield f"{PROGRAM}:{node.lineno + (offset if node.end_lineno != node.lineno else 0)}", text
         elif isinstance(node.value, int):
-            yield f"{PROGRAM}:{node.lineno}", str(node.value)
+            yield f"{PROGRAM}:{node.lineno}", node.value
 
 
 def _in_json(value: Any, path: str) -> Iterator[tuple[str, str]]:

@@ -1,4 +1,7 @@
-"""Keys, tokens and passwords: by the prefixes that their makers give them, and by the words before them."""
+"""Keys, tokens and passwords: by how their issuers write them, by PEM's armour, or by the name they are given.
+
+A digest looks like a key and is none, so that a text is long and random is no reason by itself.
+"""
 
 from __future__ import annotations
 
@@ -8,49 +11,87 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_PEM = re.compile(r"-----BEGIN [A-Z0-9 ]{0,40}(?:PRIVATE KEY|CERTIFICATE)[A-Z ]{0,10}-----")
-_PREFIXED = re.compile(
-    r"(?<![A-Za-z0-9_])(?:"
-    r"eyJ[A-Za-z0-9_-]{8,4000}\.[A-Za-z0-9_-]{4,4000}(?:\.[A-Za-z0-9_-]{0,4000})?"  # JSON web token
-    r"|(?:AKIA|ASIA)[A-Z0-9]{16}"  # AWS
-    r"|gh[pousr]_[A-Za-z0-9]{30,255}|github_pat_[A-Za-z0-9_]{20,255}"
-    r"|glpat-[A-Za-z0-9_-]{20,255}"
-    r"|(?:sk|pk|rk)[-_](?:[A-Za-z0-9]{2,12}[-_]){0,3}[A-Za-z0-9_-]{20,255}"  # OpenAI, Stripe and others
-    r"|xox[abeoprs]-[A-Za-z0-9-]{10,255}"  # Slack
-    r"|AIza[A-Za-z0-9_-]{35}"  # Google
-    r"|ya29\.[A-Za-z0-9_-]{20,255}"
-    r"|npm_[A-Za-z0-9]{30,60}|pypi-[A-Za-z0-9_-]{30,255}|hf_[A-Za-z0-9]{30,60}|dop_v1_[a-f0-9]{60,70}"
-    r"|lp_[a-z2-7]{8}_[a-z2-7]{52}"  # our own
-    r")(?![A-Za-z0-9_])"
+# Each issuer's prefix, then the rest of its tokens.
+_ISSUED = {
+    "AKIA": "[A-Z0-9]{16}(?![A-Za-z0-9])",  # AWS, here and below
+    "ASIA": "[A-Z0-9]{16}(?![A-Za-z0-9])",
+    "ghp_": "[A-Za-z0-9]{20,255}",  # GitHub
+    "gho_": "[A-Za-z0-9]{20,255}",
+    "ghu_": "[A-Za-z0-9]{20,255}",
+    "ghs_": "[A-Za-z0-9]{20,255}",
+    "ghr_": "[A-Za-z0-9]{20,255}",
+    "github_pat_": r"\w{20,255}",
+    "glpat-": r"[\w-]{20,255}",  # GitLab
+    "xox": r"[abeoprs]-[\w-]{10,255}",  # Slack
+    "sk_": r"(?:live|test)_\w{10,255}",  # Stripe
+    "rk_": r"(?:live|test)_\w{10,255}",
+    "sk-": r"[\w-]{20,255}",  # OpenAI, Anthropic and others
+    "AIza": r"[\w-]{35}(?![\w-])",  # Google
+    "npm_": r"\w{36}(?!\w)",
+    "pypi-": r"[\w-]{40,255}",
+    "hf_": "[A-Za-z0-9]{30,255}",  # Hugging Face
+    "SG.": r"[\w-]{16,64}\.[\w-]{16,64}",  # SendGrid
+    "lp_": r"[a-z2-7]{8}_[a-z2-7]{52}(?!\w)",  # ours
+    "eyJ": r"[\w-]{8,}\.[\w-]{8,}\.[\w-]*",  # JSON Web Token, RFC 7519: `{"` in base64
+}
+# A token never starts inside a longer one: without this, text made of prefixes would take quadratic time.
+_TOKEN = re.compile(
+    r"(?<![\w.\-])(?:" + "|".join(re.escape(prefix) + rest for prefix, rest in _ISSUED.items()) + ")", re.ASCII
 )
-_NAMED = re.compile(
-    r"(?i)(?<![A-Za-z])(?:password|passwd|passphrase|passwort|pwd|secret|client_secret|api[_ -]?key"
-    r"|access[_ -]?key|auth[_ -]?token|access[_ -]?token|private[_ -]?key|token)[\"']?\s{0,3}(?:[:=]|is\s)"
-    r"\s{0,3}[\"']?([^\s\"',;<>]{4,200})"
+_ARMOUR = re.compile(r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
+
+_NAMED = ("pass", "pwd", "secret", "token", "key", "bearer", "basic ")
+_PHRASE = r"pass(?:word|wd|phrase|code)|pwd"
+_KEY = (
+    r"secret|token"
+    r"|(?:api|access|private|auth|signing|encryption|client|account|shared|license)[_ -]?(?:key|token|secret)"
 )
-_BEARER = re.compile(r"(?i)\b(?:bearer|basic)\s{1,3}([A-Za-z0-9+/._~-]{16,4000}={0,2})")
+# What follows a name: an operator, then a value in quotes or to the next space. A placeholder is no value.
+_OPERATOR = r"[\"']?[ \t]{0,2}(?:=>|:=|=|:)[ \t]{0,2}"
 
 
-_PREFIXES = "eyJ KIA SIA gh github_ glpat- sk pk rk xox AIza ya29 npm_ pypi- hf_ dop_v1_ lp_".split()  # noqa: SIM905
-_NAMES = ("pass", "pwd", "secret", "key", "token")
+def _value(fewest: int) -> str:
+    some = f"{{{fewest},256}}"
+    kinds = rf"\"[^\"\n]{some}\"", rf"'[^'\n]{some}'", rf"[^\s\"'<>,;&\[\]{{}}()]{some}"
+    return rf"(?![\"']?\[[A-Z]+\])(?:{'|'.join(kinds)})"
+
+
+_ASSIGNED = re.compile(
+    rf"(?:{_PHRASE})(?:{_OPERATOR}| is (?=[^\s\d]{{0,64}}\d))(?P<password>{_value(4)})"
+    rf"|(?:{_KEY}){_OPERATOR}(?P<key>(?=[^\n\d]{{0,64}}\d){_value(8)})"
+    r"|(?<![a-z])(?:bearer|basic) {1,2}(?P<header>(?=[^\s\d]{0,64}\d)[\w.~+/=-]{16,})",
+    re.IGNORECASE,
+)
+_SECRET_NAME = re.compile(rf"(?:^|[ _.\-])(?:{_PHRASE}|{_KEY}|authorization)$", re.IGNORECASE)
+_DIGIT = re.compile(r"\d")
 
 
 def search(text: str) -> Iterator[tuple[str, int, int]]:
-    if "-----BEGIN" in text:
-        for start in _PEM.finditer(text):
-            end = text.find("-----END", start.end())
-            close = text.find("-----", end + 8) if end >= 0 else -1
-            yield "KEY", start.start(), close + 5 if close >= 0 else len(text)
-            if close < 0:
-                return
-    if any(prefix in text for prefix in _PREFIXES):
-        for match in _PREFIXED.finditer(text):
-            if any(character.isdigit() for character in match[0]):  # words with hyphens have none
-                yield "KEY", match.start(), match.end()
+    """Where the credentials of a text are: KEY as its issuer writes it, SECRET the value behind a name."""
+    if "-----BEGIN " in text:
+        for span in _armoured(text):
+            yield "KEY", *span
+    if any(prefix in text for prefix in _ISSUED):
+        for match in _TOKEN.finditer(text):
+            if _DIGIT.search(match[0]):  # words with hyphens have none
+                yield "KEY", *match.span()
     lower = text.lower()
-    if any(name in lower for name in _NAMES):
-        for match in _NAMED.finditer(text):
-            yield "SECRET", match.start(1), match.end(1)
-    if "bearer " in lower or "basic " in lower:
-        for match in _BEARER.finditer(text):
-            yield "SECRET", match.start(1), match.end(1)
+    if any(name in lower for name in _NAMED):
+        for match in _ASSIGNED.finditer(text):
+            yield "SECRET", *match.span(match.lastgroup or 0)
+
+
+def _armoured(text: str) -> Iterator[tuple[int, int]]:
+    end = 0
+    for match in _ARMOUR.finditer(text):
+        if match.start() < end:
+            continue
+        footer = text.find("-----END ", match.end())
+        closed = text.find("-----", footer + 9) if footer >= 0 else -1
+        end = closed + 5 if closed >= 0 else len(text)  # cut off: what is left is key material
+        yield match.start(), end
+
+
+def is_secret_name(name: str) -> bool:
+    """Whether a field of this name (`db_password`, `api key`) holds a credential whatever it looks like."""
+    return len(name) <= 64 and bool(_SECRET_NAME.search(name)) and not name.lower().endswith("token")
