@@ -135,6 +135,8 @@ HOSTILE: dict[str, Callable[[], str]] = {
     "whole IPs": lambda: "1.1.1.1 " * 2_560,
     "URLs of at signs": lambda: "a://@a." * 2_920,
     "social security numbers": lambda: "078-05-1120 " * 1_700,
+    "URLs after commas": lambda: ",http://a" * 2_300,
+    "www after brackets": lambda: "(www.a" * 3_400,
     "short IBANs": lambda: "NO93 8601 1117 947 " * 1_070,
     "octets": lambda: "1.2.3." * 3_300,
     "spaces": lambda: " " * 20_000,

@@ -177,7 +177,8 @@ def test_findings_are_in_order_apart_and_not_empty(text: str) -> None:
 
 HOSTILE = ["1", "1 ", "+1", "(", "a@", "a.", "a@b.c", ":", "a:", "http://", "www.a", "DE89 3704 ", "4111 1111 1111 1112 ",
            "(555) 123-4567x", "password:", "eyJaaaaaaaa.", "-----BEGIN PRIVATE KEY-----", "1.2.3.", " ", "555-", "0/", "1--", "::1 ", "a://@a.", "5551234567 ",
-           "555-123-4567,", "１555-123-4567,", "order 12345678 ", "NO93 8601 1117 947 ", "-eyJa", "[PHONE]1 "]  # fmt: skip
+           "555-123-4567,", "１555-123-4567,", "order 12345678 ", "NO93 8601 1117 947 ", "-eyJa", "[PHONE]1 ",
+           ",http://a", "(www.a", ",www.a", "www.www.1:", "4111-1111-1111-1111,http://"]  # fmt: skip
 
 
 @pytest.mark.parametrize("pattern", HOSTILE)

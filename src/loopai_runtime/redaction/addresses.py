@@ -63,23 +63,23 @@ def urls(text: str) -> Iterator[tuple[str, int, int]]:
         scheme = (
             _SCHEME.search(text, max(end, colon - 16), colon) if first.isalnum() or first in _AUTHORITY else None
         )
-        body = _BODY.match(text, colon + 3) if scheme else None
-        if scheme and body:
-            end = _trimmed(text, colon + 3, _field(text, scheme.start(), body.end()))
-            if end > colon + 3:
-                yield "URL", scheme.start(), end
+        if scheme and (last := _end(text, scheme.start(), colon + 3)) > colon + 3:
+            yield "URL", scheme.start(), last
+            end = last
         colon = text.find("://", max(end, colon + 3))
     if "www." in text or "WWW." in text:
+        end = 0
         for www in _WWW.finditer(text):
-            body = _BODY.match(text, www.start())
-            if body:
-                yield "URL", www.start(), _trimmed(text, www.start(), _field(text, www.start(), body.end()))
+            if www.start() >= end:
+                end = _end(text, www.start(), www.end())
+                yield "URL", www.start(), end
 
 
-def _field(text: str, start: int, end: int) -> int:
-    """Where a URL ends that is a field between commas, which otherwise belong to it."""
-    comma = text.find(",", start, end) if text[start - 1 : start] == "," else -1
-    return comma if comma >= 0 else end
+def _end(text: str, start: int, rest: int) -> int:
+    """Where a URL ends whose scheme or `www.` ends at `rest`; a comma is its own unless one precedes it."""
+    comma = text.find(",", rest) if text[start - 1 : start] == "," else -1
+    body = _BODY.match(text, rest, comma if comma >= 0 else len(text))
+    return _trimmed(text, rest, body.end()) if body else rest
 
 
 def _trimmed(text: str, start: int, end: int) -> int:
