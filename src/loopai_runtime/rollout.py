@@ -45,7 +45,7 @@ class Failures:
 class State:
     """Where a rollout stands. `stage` is the percent that the candidate serves (0: shadow alone); times are in s.
 
-    `delta` is the loss of accuracy that must be ruled out, `alpha` the chance of being wrong about it, `min_labels`
+    `delta` is the loss of accuracy that must be ruled out, `alpha` the risk of being wrong about it, `min_labels`
     what a promotion must have seen, `min_dwell_s` how long a stage lasts, `max_labels` what may be spent in all.
     """
 
