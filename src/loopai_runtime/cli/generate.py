@@ -22,7 +22,12 @@ def register(app: typer.Typer) -> None:
 
 
 def generate(
-    spec: Annotated[str, typer.Argument(metavar="SPEC", help="The specification (spec.yaml), or - for stdin.")],
+    spec: Annotated[
+        str,
+        typer.Argument(
+            metavar="SPEC", help="The specification (spec.yaml), - for stdin, or a task that scan found."
+        ),
+    ],
     strategy: Annotated[
         str | None,
         typer.Option(
@@ -72,7 +77,7 @@ def generate(
         require_plotting(plot)
     budget_s = options.duration_s(budget, "--budget") if budget else math.inf
     settings = options.settings(data_dir, config)
-    loaded = load(spec)
+    loaded = load(settings.layout.spec_named(spec))
     for sentence in not_applied(loaded.spec):
         say(f"warning: {sentence}")
     with progress("generating", 100) as advance:

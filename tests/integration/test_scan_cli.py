@@ -1,0 +1,90 @@
+"""`loopai scan`: from a log of model calls to a version."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+from tests.integration.conftest import Loopai
+
+SPAM = ["win a free prize", "claim your cash reward", "urgent offer call now", "free ringtone reply yes"]
+HAM = ["see you at lunch", "running late sorry", "can you send the notes", "happy birthday dear"]
+REST = [
+    "today",
+    "please",
+    "my friend",
+    "again",
+    "before noon",
+    "from home",
+    "tomorrow",
+    "with love",
+    "at the desk",
+]
+
+
+def call(prompt: str, answer: str, at: int) -> dict[str, Any]:
+    return {
+        "request": {"model": "gpt-test", "messages": [{"role": "user", "content": prompt}]},
+        "response": {
+            "created": 1_760_000_000 + at,
+            "choices": [{"message": {"role": "assistant", "content": answer}}],
+            "usage": {"prompt_tokens": 100, "completion_tokens": 2},
+        },
+    }
+
+
+def log(path: Path) -> Path:
+    draw = random.Random(0)
+    calls = []
+    for n in range(400):
+        spam = draw.random() < 0.5
+        text = " ".join([draw.choice(SPAM if spam else HAM), *draw.sample(REST, 3)])
+        calls.append(call(f"Is this message spam or ham?\nMessage: {text}", "Spam." if spam else "ham", n * 864))
+    for n in range(60):
+        text = " ".join(draw.choice(REST) for _ in range(20))
+        calls.append(
+            call(f"Write a short poem on this.\nTopic: {text}", " ".join(draw.sample(SPAM + HAM + REST, 9)), n)
+        )
+    draw.shuffle(calls)
+    path.write_text("".join(json.dumps(one) + "\n" for one in calls) + "not json\n")
+    return path
+
+
+def test_tasks_are_found_judged_and_kept_for_generate(loopai: Loopai, tmp_path: Path) -> None:
+    file = log(tmp_path / "calls.jsonl")
+    done = loopai("scan", str(file), "--price-in", "1", "--price-out", "2", "-o", "json")
+    assert done.code == 0, done.err
+    assert "1 of 461 lines are no calls" in done.err
+    found = json.loads(done.out)
+    assert (found["calls"], found["skipped"]) == (460, 1)
+    spam, poem = found["tasks"]
+    assert spam["verdict"] == "compile"
+    assert spam["output_schema"]["enum"] == ["Spam", "ham"]
+    assert list(spam["input_schema"]["properties"]) == ["message"]
+    assert spam["agreement"]["n"] == 80
+    assert spam["agreement"]["value"] > 0.95
+    assert abs(spam["calls_a_day"] - 100) < 1
+    assert abs(spam["usd_a_day"] - 100 * 104e-6) < 1e-3
+    assert poem["verdict"] == "don't: free text"
+    assert poem["usd_a_day_after"] == poem["usd_a_day"]
+    made = loopai("generate", spam["task_id"])
+    assert made.code == 0, made.err
+    answer = loopai("run", spam["task_id"], json.dumps({"message": "claim your cash reward tomorrow"}))
+    assert answer.out == '"Spam"\n'
+    again = loopai("scan", str(file))
+    assert again.code == 0
+    assert f"next: loopai generate {spam['task_id']}\n" in again.err
+    assert "not accuracy" in again.err
+    assert "don't: free text" in again.out
+
+
+def test_a_log_without_tasks_is_said_to_be_one(loopai: Loopai, tmp_path: Path) -> None:
+    file = tmp_path / "calls.jsonl"
+    file.write_text(json.dumps(call("Hello", "Hi", 0)) + "\n")
+    done = loopai("scan", str(file))
+    assert done.code == 3
+    assert "no task found in 1 calls" in done.err
+    assert loopai("scan", str(tmp_path / "none.jsonl")).code == 5
+    assert loopai("scan", str(file), "--price-in", "1").code == 2
