@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from loopai_runtime.synthesis.strategy import Synthesis
 
 LEARNED_FROM, TRIED_ON = 5000, 2000
+BUDGET_S = 20.0
+"""Seconds of judging candidates for one task: a verdict needs no perfect program."""
 _LATER = 0.2  # of the calls, that a program from the earlier ones is tried on
 _FEWEST = 20
 _DAY = 86_400
@@ -250,7 +252,7 @@ class _Trial:
             min_support=self._config.privacy.min_support,
         )
         try:
-            return synthesize(problem, strategy="auto", seed=0), ""
+            return synthesize(problem, strategy="auto", seed=0, budget_s=BUDGET_S), ""
         except SpecError:
             return (
                 None,
