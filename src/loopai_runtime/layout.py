@@ -243,10 +243,35 @@ class Layout:
         return self.artifacts(task_id) / "active"
 
     # --- datasets
+    @property
+    def datasets(self) -> Path:
+        return self.root / "datasets"
+
+    def logged_tasks(self) -> list[str]:
+        """The ids of all tasks that anything was logged of, sorted."""
+        with suppress(FileNotFoundError, NotADirectoryError), storage_errors(self.datasets):
+            return sorted(entry.name for entry in self.datasets.iterdir() if is_slug(entry.name))
+        return []
+
     def executions(self, task_id: str, day: str | None = None) -> Path:
         """The directory of execution logs, or the file of `day` (`2025-10-26`, UTC)."""
-        place = self.root / "datasets" / checked_task(task_id) / "executions"
+        place = self.datasets / checked_task(task_id) / "executions"
         return place / f"{checked_day(day)}.jsonl" if day else place
+
+    def validations(self, task_id: str, day: str | None = None) -> Path:
+        """The directory of validations, or the file about the executions of `day`."""
+        place = self.datasets / checked_task(task_id) / "validations"
+        return place / f"sampled-{checked_day(day)}.jsonl" if day else place
+
+    def analytics(self, task_id: str) -> Path:
+        return self.datasets / checked_task(task_id) / "analytics"
+
+    def daily_stats(self, task_id: str, day: str) -> Path:
+        return self.analytics(task_id) / f"daily-stats-{checked_day(day)}.json"
+
+    def minutes(self, task_id: str, day: str) -> Path:
+        """What `daily_stats` adds up, minute by minute."""
+        return self.analytics(task_id) / f"minutes-{checked_day(day)}.jsonl"
 
     # --- the rest
     @property
