@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
-from collections.abc import Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -13,7 +11,7 @@ from loopai_runtime.errors import InputError
 from loopai_runtime.layout import storage_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from loopai_runtime.layout import Layout
 
@@ -31,17 +29,19 @@ class Checked(NamedTuple):
 
 
 def checked(layout: Layout, task_id: str, days: Iterable[str]) -> Iterator[Checked]:
-    """The validations of some days, each execution once; lines that are none are passed over. Raises StorageError."""
+    """The validations of some days, each execution once; lines that are none are passed over.
+
+    Raises StorageError.
+    """
     seen: set[str] = set()
     for day in days:
         path = layout.validations(task_id, day)
-        for place, opener in ((path.with_name(f"{path.name}.gz"), gzip.open), (path, open)):
-            with suppress(FileNotFoundError), storage_errors(place), opener(place, "rb") as file:  # type: ignore[operator]
-                for line in jsonl.lines(file):
-                    judged = _checked(day, line.raw)
-                    if judged is not None and judged.execution_id not in seen:
-                        seen.add(judged.execution_id)
-                        yield judged
+        with suppress(FileNotFoundError), storage_errors(path), path.open("rb") as file:
+            for line in jsonl.lines(file):
+                judged = _checked(day, line.raw)
+                if judged is not None and judged.execution_id not in seen:
+                    seen.add(judged.execution_id)
+                    yield judged
 
 
 def _checked(day: str, line: bytes) -> Checked | None:
