@@ -15,6 +15,7 @@ from loopai_runtime.cli import (
     generate,
     judge,
     keys,
+    logs,
     operate,
     options,
     run,
@@ -84,7 +85,7 @@ def _global(
     """Options of the application itself; what they do happens before any command."""
 
 
-for _module in (spec, generate, judge, versions, run, serve, analyze, operate, keys, completion):
+for _module in (spec, generate, judge, versions, run, serve, analyze, logs, operate, keys, completion):
     _module.register(app)
 
 
