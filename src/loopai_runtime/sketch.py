@@ -62,7 +62,10 @@ class Sketch:
 
         The quantile is the value of rank `floor(share * (n - 1))` in order, from 0.
         """
-        rank = math.floor(share * (len(self) - 1))
+        last = len(self) - 1
+        rank = math.floor(share * last)
+        if rank in (0, last) and last >= 0:
+            return self.low if rank == 0 else self.high
         below = 0
         for bucket in sorted(self._buckets):
             below += self._buckets[bucket]
@@ -87,7 +90,8 @@ class Sketch:
         made = cls()
         if not flat:
             return made
-        made.low, made.high, *pairs = flat
+        low, high, *pairs = flat
+        made.low, made.high = float(low), float(high)
         bucket = 0
         for step, count in zip(pairs[::2], pairs[1::2], strict=True):
             bucket += step

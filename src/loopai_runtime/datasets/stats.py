@@ -63,6 +63,10 @@ class DayStats:
     open: dict[str, Slice] = field(default_factory=dict)
     """The minutes that are not in the minutes' file yet."""
 
+    @property
+    def bytes_covered(self) -> int:
+        return sum(part.bytes for part in self.covers.values())
+
     def as_bytes(self) -> bytes:
         data = {
             "schema": SCHEMA,
@@ -127,7 +131,9 @@ def minutes(layout: Layout, task_id: str, day: str) -> dict[str, Slice]:
     path = layout.minutes(task_id, day)
     found: dict[str, Slice] = {}
     with suppress(FileNotFoundError), only_one(path.parent):
-        stats = _read(layout, task_id, day) or stats
+        kept = _read(layout, task_id, day)
+        if kept is not None and kept.bytes_covered >= stats.bytes_covered:  # another process may have gone on
+            stats = kept
         with storage_errors(path), path.open("rb") as file:
             lines = file.read(stats.minutes_bytes).split(b"\n")
         for data in map(tally.read, filter(None, lines)):
