@@ -7,9 +7,8 @@ import os
 import random
 import select
 import signal
-import subprocess
-import sys
 import time
+import traceback
 from pathlib import Path
 
 import pytest
@@ -103,78 +102,68 @@ list(retention.keep(Layout(data_dir), Config.load(flags=flags, environ={})))
         assert [name for name in left if name.startswith(TEMPORARY) or not name.endswith(".gz")] == []
 
 
-WORKER = """
-import random, sys, time
-from loopai_runtime.config import Config
-from loopai_runtime.datasets import raw, retention, stats
-from loopai_runtime.datasets.execution_log import ExecutionLog
-from loopai_runtime.layout import Layout
-from tests.executions import DAY, execution
-
-layout, role, seed = Layout(sys.argv[1]), sys.argv[2], int(sys.argv[3])
-rng, log, n = random.Random(seed), ExecutionLog(layout), 0
-flags = {"retention.executions.compress_after": 0, "retention.executions.keep_days": 36_500}
-config = Config.load(flags=flags, environ={})
-print("ready", flush=True)
-while True:
-    if role == "append":
-        batch = [execution(n + i, rng=rng) for i in range(rng.choice((1, 1, 5, 50)))]
-        n += len(batch)
-        log.append(batch)
-        print(*(record["execution_id"] for record in batch), flush=True)  # acknowledged
-    elif role == "rollup":
-        stats.daily(layout, "spam", DAY)
-    else:
-        list(retention.keep(layout, config))
-        time.sleep(rng.random() / 50)
-"""
-
-
 @pytest.mark.slow
 def test_killed_at_random_moments_nothing_is_lost_or_there_twice(tmp_path: Path) -> None:
     layout, rng = Layout(tmp_path / "data"), random.Random(11)
     acknowledged: set[str] = set()
     for round_ in range(max(5, round(200 * SOAK))):
-        if round_ % 10 == 9:  # a fresh day, so that the files stay small
+        if round_ % 5 == 4:  # a fresh day, so that the files stay small
             check(layout, acknowledged)
             layout, acknowledged = Layout(tmp_path / f"data{round_}"), set()
-        acknowledged |= killed(layout.root, ("append", "append", "rollup", "retention"), rng)
+        acknowledged |= killed(layout, ("append", "append", "rollup", "retention"), rng)
         check(layout, acknowledged)
     list(retention.keep(layout, compress_all()))
     check(layout, acknowledged)
 
 
-def killed(root: Path, roles: tuple[str, ...], rng: random.Random) -> set[str]:
-    """Workers at once over one data directory, killed each at its own moment; what was acknowledged."""
-    workers = [
-        subprocess.Popen(
-            [sys.executable, "-c", WORKER, str(root), role, str(rng.randrange(10**9))],
-            stdout=subprocess.PIPE,
-            cwd=Path(__file__).parents[2],
-        )
-        for role in roles
-    ]
-    for worker in workers:
-        assert worker.stdout is not None
-        assert worker.stdout.readline() == b"ready\n"
-    told = b""
-    ends = {worker: time.monotonic() + rng.random() * 0.4 for worker in workers}
+def work(layout: Layout, role: str, seed: int, told: int) -> None:
+    """For ever: append, and acknowledge what was appended; or roll up; or compress."""
+    rng, log, n = random.Random(seed), ExecutionLog(layout), 0
+    while True:
+        if role == "append":
+            batch = [execution(n + i, rng=rng) for i in range(rng.choice((1, 1, 5, 50)))]
+            n += len(batch)
+            log.append(batch)
+            os.write(told, b"".join(record["execution_id"].encode() + b"\n" for record in batch))
+        elif role == "rollup":
+            stats.daily(layout, "spam", DAY)
+        else:
+            list(retention.keep(layout, compress_all()))
+            time.sleep(rng.random() / 50)
+
+
+def killed(layout: Layout, roles: tuple[str, ...], rng: random.Random) -> set[str]:
+    """Processes at work over one data directory, killed each at its own moment; what was acknowledged."""
+    hears, told = os.pipe()
+    ends: dict[int, float] = {}
+    for role in roles:
+        seed = rng.randrange(10**9)
+        pid = os.fork()
+        if pid == 0:
+            try:
+                work(layout, role, seed, told)
+            finally:
+                traceback.print_exc()
+                os._exit(1)
+        ends[pid] = time.monotonic() + rng.random() * 0.25
+    os.close(told)
+    heard = b""
     while ends:
-        ready, _, _ = select.select([worker.stdout for worker in ends], [], [], 0.002)
-        for worker, end in list(ends.items()):
-            if worker.stdout in ready:
-                told += os.read(worker.stdout.fileno(), 1 << 20)  # type: ignore[union-attr]
-            if time.monotonic() > end:
-                worker.send_signal(signal.SIGKILL)
-                rest = worker.communicate()[0]
-                told += rest[: rest.rfind(b"\n") + 1]
-                del ends[worker]
-    return {word for word in told.decode().split() if len(word) == 36}
+        if select.select([hears], [], [], 0.002)[0]:
+            heard += os.read(hears, 1 << 20)
+        for pid in [pid for pid, end in ends.items() if time.monotonic() > end]:
+            os.kill(pid, signal.SIGKILL)
+            assert os.WIFSIGNALED(os.waitpid(pid, 0)[1]), "it ended by itself"
+            del ends[pid]
+    while rest := os.read(hears, 1 << 20):
+        heard += rest
+    os.close(hears)
+    return {line.decode() for line in heard.split(b"\n") if len(line) == 36}
 
 
 def test_lines_of_many_processes_are_never_mixed(tmp_path: Path) -> None:
     layout = Layout(tmp_path / "data")
-    acknowledged = killed(layout.root, ("append",) * 4, random.Random(5))
+    acknowledged = killed(layout, ("append",) * 4, random.Random(5))
     assert len(acknowledged) > 10
     for line in layout.executions("spam", DAY).read_bytes().splitlines()[:-1]:
         jsonl.loads(line)
