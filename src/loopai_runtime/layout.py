@@ -248,7 +248,23 @@ class Layout:
         place = self.root / "datasets" / checked_task(task_id) / "executions"
         return place / f"{checked_day(day)}.jsonl" if day else place
 
+    # --- money, and what left
+    @property
+    def audit(self) -> Path:
+        """What left this machine and what was decided: a hash-chained file a day."""
+        return self.root / "audit"
+
+    @property
+    def ledger(self) -> Path:
+        """What models have cost: a file a day."""
+        return self.root / "ledger"
+
     # --- the rest
+    @property
+    def llm_cache(self) -> Path:
+        """Answers of language models, kept so that the same question is paid for once."""
+        return self.root / "cache" / "llm"
+
     @property
     def config_file(self) -> Path:
         return self.root / CONFIG_FILE
