@@ -244,6 +244,12 @@ class Oracle(Section):
     )
 
 
+class Llm(Section):
+    max_usd_per_day: float | None = Field(
+        None, ge=0, description="US dollars a UTC day for all calls to language models; null: no limit"
+    )
+
+
 class Logging(Section):
     level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = Field(
         "info", description="the least severe message that is logged"

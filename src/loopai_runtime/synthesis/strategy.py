@@ -205,4 +205,4 @@ class Synthesis:
     more_examples: int | None
     advice: str
     unseen: Callable[[Rows], list[Prediction]] | None = field(default=None, repr=False, compare=False)
-    """What a program made in the same way from all other rows answers to these: how another is compared with it."""
+    """What a program made in the same way from all other rows answers to these; another is compared with that."""

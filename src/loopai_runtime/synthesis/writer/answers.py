@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 
-MAX_SOURCE = 64 * 1024
+MAX_SOURCE = 512 * 1024
 """Characters of a program beyond which it is no small program."""
-_FENCE = re.compile(r"^[ \t]*(```+|~~~+)[ \t]*([\w+-]*)[^\n]*\n(.*?)(?:^[ \t]*\1[ \t]*$|\Z)", re.MULTILINE | re.DOTALL)
+_FENCE = re.compile(
+    r"^[ \t]*(```+|~~~+)[ \t]*([\w+-]*)[^\n]*\n(.*?)(?:^[ \t]*\1[ \t]*$|\Z)", re.MULTILINE | re.DOTALL
+)
 _THOUGHT = re.compile(r"<think(?:ing)?>.*?</think(?:ing)?>", re.DOTALL)
 _ENTRY = re.compile(r"^def (?:answer|score|run)\(", re.MULTILINE)
 _CODE = re.compile(r"^(?:import |from \w+ import |def |[A-Z][A-Z_0-9]* *=|\"\"\"|#)", re.MULTILINE)

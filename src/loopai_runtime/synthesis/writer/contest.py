@@ -1,8 +1,8 @@
 """Programs of a model against the best offline candidate, on rows that no prompt has shown.
 
-The model's own champion, one program or several that vote, is chosen on other rows than those that decide where there
-are enough of them. It wins where it was right clearly more often, near-duplicates counting once; where it was right
-as often, the smaller program wins: on so few rows a small lead of a larger program is luck.
+The model's own champion, one program or several that vote, is chosen on other rows than those that decide where
+there are enough of them. It wins where it was right clearly more often, near-duplicates counting once; where it
+was right as often, the smaller program wins: on so few rows a small lead of a larger one is luck.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Judging:
         self._crossed = len({tuple(draft.share.judged) for draft in drafts}) > 1
         known = labels(problem)
         self._labels = known
-        self._otherwise = _commonest(problem)
+        self._otherwise = _commonest(problem) if known is not None else None
 
     def _hear(self, draft: Draft) -> bool:
         if draft.best is None:
@@ -90,11 +90,11 @@ class Judging:
         """The model's best: one program, or all that are good enough voting, where that is no worse."""
         if not self.drafts:
             return None
-        alone = self._entrant([self._best(self.drafts)], "one program")
+        alone = self._entrant([self._best(self.drafts)], "written")
         several = self._voters(self.drafts)
         if len(several) < 2:
             return alone
-        voting = self._entrant(several, f"{len(several)} programs")
+        voting = self._entrant(several, "written, voting")
         if self._crossed:
             return voting if sum(voting.right) >= sum(alone.right) else alone
         fresh = self._fresh()
@@ -120,8 +120,14 @@ class Judging:
         return self.hits(draft, rows) / len(rows) if rows else 0.0
 
     def _voters(self, drafts: Sequence[Draft]) -> list[Draft]:
+        """Those good enough to vote, each text once; none that say the same everywhere."""
         best = max(map(self._rate, drafts))
-        return [draft for draft in drafts if self._rate(draft) >= best - _MUCH_WORSE]
+        kept: dict[tuple[object, ...], Draft] = {}
+        for draft in sorted(drafts, key=lambda one: len(one.best.source.text) if one.best else 0):
+            if self._rate(draft) >= best - _MUCH_WORSE:
+                said = self._said[draft.number]
+                kept.setdefault(tuple(jsonl.canonical(said[row].output) for row in sorted(said)), draft)
+        return sorted(kept.values(), key=lambda draft: draft.number)
 
     def _entrant(self, members: Sequence[Draft], name: str) -> Entrant:
         ensemble = Ensemble(
@@ -152,7 +158,9 @@ class Judging:
         pool = self.drafts if self._crossed else members
         return [draft for draft in pool if row in draft.share.judged]
 
-    def _vote(self, drafts: Sequence[Draft], members: Sequence[Draft], row: int, honest: bool = False) -> Prediction:
+    def _vote(
+        self, drafts: Sequence[Draft], members: Sequence[Draft], row: int, honest: bool = False
+    ) -> Prediction:
         """What drafts say together; weighed by the rows they have seen alone, where `honest`."""
         if len(members) == 1 and len(drafts) > 1:
             drafts = [max(drafts, key=lambda one: self.hits(one, one.share.seen))]
@@ -202,7 +210,7 @@ def wins(problem: Problem, entrant: Entrant, rival: Sequence[float], rival_bytes
 
 
 def _points(problem: Problem, entrant: Entrant, rival: Sequence[float]) -> tuple[float, float]:
-    """In how many near-duplicate groups either was right more often; rare labels count more where one is common."""
+    """In how many near-duplicate groups either was right more often; rare labels count more than common ones."""
     weights = row_weights(problem)
     gaps: dict[int, float] = {}
     for row, mine, other in zip(entrant.rows, entrant.right, rival, strict=True):

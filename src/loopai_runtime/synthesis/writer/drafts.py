@@ -1,29 +1,30 @@
-"""Programs on their way: written, let in or refused, run on the rows they may see, and repaired at most three times.
+"""Programs on their way: written, let in or refused, run on the rows they may see, repaired at most three times.
 
-A round asks for all drafts at once and then runs them one after the other. Money may end at any call: what has been
-written by then goes on.
+A round asks for all drafts at once and then runs them one after the other. Money may end at any call: what has
+been written by then goes on.
 """
 
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from loopai_runtime import jsonl
 from loopai_runtime.errors import CapReached, Fault, MissingExtra, ModelError, PolicyRefused
 from loopai_runtime.synthesis.writer import prompts
 from loopai_runtime.synthesis.writer.answers import program_in
+from loopai_runtime.synthesis.writer.runs import Opinion
 from loopai_runtime.synthesis.writer.showing import chosen
-from loopai_runtime.synthesis.writer.source import Source
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from loopai_runtime.synthesis.strategy import Problem
+    from loopai_runtime.synthesis.strategy import JSON, Problem
     from loopai_runtime.synthesis.writer.angles import Angle
     from loopai_runtime.synthesis.writer.plan import Share
-    from loopai_runtime.synthesis.writer.runs import Opinion, Runner
+    from loopai_runtime.synthesis.writer.runs import Runner
+    from loopai_runtime.synthesis.writer.source import Source
 
 REPAIRS = 3
 AT_ONCE = 4
@@ -80,32 +81,41 @@ class Draft:
         return f"written {self.number}, {self.angle.name}"
 
 
+def briefed(told: Problem, shares: Sequence[Share], angles: Sequence[Angle], seed: int) -> list[Draft]:
+    """Drafts that nobody has been asked for yet; `told` is the problem as prompts may show it."""
+    made = []
+    for number, (share, angle) in enumerate(zip(shares, angles, strict=True), 1):
+        shown = chosen(told, share.seen, seed * 100 + number)
+        messages = prompts.write(told, share.seen, shown, angle)
+        made.append(Draft(number, angle, share, messages, set(shown)))
+    return made
+
+
 class Workshop:
-    """Has drafts written and repaired. `stopped` says in one line what ended it early, if anything did."""
+    """Has drafts written and repaired. `stopped` says in one line what ended it early, if anything did.
+
+    `hide` makes a value fit for prompts, and `told` is the problem with all of its values so.
+    """
 
     def __init__(
         self,
         problem: Problem,
         model: Asks,
-        runner: Runner | None,
+        runner: Runner,
         seed: int,
-        tell: Callable[[str], None] = lambda _what: None,
+        *,
+        told: Problem,
+        hide: Callable[[JSON], JSON],
+        tell: Callable[[str], None],
     ) -> None:
         self._problem = problem
         self._model = model
         self._runner = runner
         self._seed = seed
+        self._told = told
+        self._hide = hide
         self._tell = tell
         self.stopped: str | None = None
-
-    def drafts(self, shares: Sequence[Share], angles: Sequence[Angle]) -> list[Draft]:
-        """Drafts that nobody has been asked for yet."""
-        made = []
-        for number, (share, angle) in enumerate(zip(shares, angles, strict=True), 1):
-            shown = chosen(self._problem, share.seen, self._seed * 100 + number)
-            messages = prompts.write(self._problem, share.seen, shown, angle)
-            made.append(Draft(number, angle, share, messages, set(shown)))
-        return made
 
     def write(self, drafts: Sequence[Draft]) -> None:
         """Have all of them written, and repaired while that helps."""
@@ -173,27 +183,35 @@ class Workshop:
             faults = [_fault(fault) for fault in refusal.faults]
             self._again(draft, _block(code), prompts.refused(faults), faults)
             return
-        hits = sum(map(self._hit, seen, opinions))
+        said = dict(zip(seen, opinions, strict=True))
+        missed = [row for row in seen if not self._hit(row, said[row])]
+        hits = len(seen) - len(missed)
         better = draft.best is None or hits > draft.best.hits
         draft.faults = []
         if better:
             draft.best = Tried(source, opinions, hits)
-        failing = self._failing(draft, opinions)
-        if not failing or not better:
+        if not missed or not better:
             draft.finished = True
             return
-        self._again(draft, _block(code), prompts.wrong(self._problem, seen, opinions, failing), [])
+        failing = self._failing(draft, said, missed)
+        shown = {row: self._shown(opinion) for row, opinion in said.items()}
+        self._again(draft, _block(code), prompts.wrong(self._told, shown, missed, failing), [])
 
     def _hit(self, row: int, opinion: Opinion) -> bool:
         return opinion.error is None and jsonl.canonical(opinion.output) == self._problem.keys[row]
 
-    def _failing(self, draft: Draft, opinions: Sequence[Opinion]) -> list[int]:
+    def _failing(self, draft: Draft, said: dict[int, Opinion], missed: Sequence[int]) -> list[int]:
         """Rows to show in a repair, every output in turn; errors come first."""
-        seen = draft.share.seen
-        failed = [(one.error is None, at) for at, one in enumerate(opinions) if not self._hit(seen[at], one)]
-        errors = [seen[at] for fine, at in failed if not fine]
-        others = chosen(self._problem, [seen[at] for fine, at in failed if fine], self._seed + draft.number)
-        return [*errors[:4], *others][: prompts.MOST_FAILURES]
+        errors = [row for row in missed if said[row].error]
+        others = chosen(self._problem, [row for row in missed if not said[row].error], self._seed + draft.number)
+        rows = [*errors[:4], *others][: prompts.MOST_FAILURES]
+        draft.shown.update(rows)
+        return rows
+
+    def _shown(self, opinion: Opinion) -> Opinion:
+        """What a program said, as a prompt may show it."""
+        error = opinion.error and str(self._hide(opinion.error))
+        return Opinion(self._hide(opinion.output), opinion.sure, str(self._hide(opinion.why)), error)
 
     def _again(self, draft: Draft, said: str, ask: str, faults: list[str]) -> None:
         """The next prompt of the draft: its first one, its last program, and what is wrong with that."""
@@ -202,6 +220,14 @@ class Workshop:
             draft.finished = True
         answer = {"role": "assistant", "content": said or "(nothing)"}
         draft.messages = [*draft.messages[:2], answer, {"role": "user", "content": ask}]
+
+
+def hidden(problem: Problem, hide: Callable[[JSON], JSON] | None) -> Problem:
+    """The problem as prompts may show it."""
+    if hide is None:
+        return problem
+    inputs, outputs = map(hide, problem.inputs), map(hide, problem.outputs)
+    return replace(problem, inputs=list(inputs), outputs=list(outputs), memo={})
 
 
 def _block(code: str) -> str:

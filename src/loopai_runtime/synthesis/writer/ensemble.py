@@ -1,4 +1,4 @@
-"""Programs of a model as one program: weighed by how often each was right, voting, with a calibrated confidence."""
+"""A model's programs as one: weighed by how often each was right, voting, with a calibrated confidence."""
 
 from __future__ import annotations
 
@@ -45,7 +45,10 @@ class Member:
 
 @dataclass(frozen=True)
 class Ensemble:
-    """One program or several. `otherwise` is the answer to inputs on which all of them fail."""
+    """One program or several. `otherwise` is the answer to inputs on which all of them fail.
+
+    It is None where outputs are no labels: then the call fails.
+    """
 
     members: Sequence[Member]
     otherwise: JSON
@@ -91,7 +94,9 @@ def _plain(text: str) -> str:
 
 _EMITTED = (voting.opinion, voting.spelled, voting.elect)
 _RESERVED: dict[str, str | None] = {
-    **dict.fromkeys(["run", "score", "explain", "probability", "votes", "PROGRAMS", "LABELS", "OTHERWISE", "SLOPE", "OFFSET"]),
+    **dict.fromkeys(
+        ["run", "score", "explain", "probability", "votes", "PROGRAMS", "LABELS", "OTHERWISE", "SLOPE", "OFFSET"]
+    ),
     **dict.fromkeys(["DOUBT", *[part.__name__ for part in _EMITTED]]),
     "json": "json",
     "math": "math",
@@ -151,6 +156,8 @@ def probability(evidence: float) -> float:
 def score(input_data: Any) -> Any:
     """The answer with the most votes, and the probability that it is right."""
     said = votes(input_data)
+    if not said and OTHERWISE is None:
+        raise ValueError("no program has an answer to this input")
     if not said:
         return OTHERWISE, probability(-3.0)
     total = sum([weight for program, weight, way in PROGRAMS])

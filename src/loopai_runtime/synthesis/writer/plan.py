@@ -1,7 +1,7 @@
 """Which examples each program may learn of, and which ones judge it: no prompt of a program ever shows the latter.
 
-From 50 examples on, one part is kept from all prompts and decides. Below, programs are written for each fold from the
-other folds' rows, several times over (cross-fitting): every example judges, by programs that have not seen it.
+From 50 examples on, one part is kept from all prompts and decides. Below, programs are written for each fold from
+the other folds' rows, several times over (cross-fitting): every example judges, by programs that did not see it.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ def plan(problem: Problem, seed: int) -> list[Share]:
 
 def _outer(problem: Problem, seed: int) -> list[Share]:
     count = min(int(_OUTER * len(problem)), _MOST_OUTER)
-    parts = folds(problem.codes, problem.groups, min(len(problem) // max(1, count), len(set(problem.groups))), seed)
+    most = min(len(problem) // count, len(set(problem.groups)))
+    parts = folds(problem.codes, problem.groups, most, seed)
     judged = max(parts, key=len)[: 2 * _MOST_OUTER] if len(parts) > 1 else parts[0]
     held = {problem.groups[row] for row in judged}
     rest = [row for row in range(len(problem)) if problem.groups[row] not in held]
@@ -50,7 +51,7 @@ def _outer(problem: Problem, seed: int) -> list[Share]:
 
 
 def _crossed(problem: Problem, seed: int) -> list[Share]:
-    """As many rounds of folds as it takes to judge often enough; more of fewer folds where examples are very few."""
+    """As many rounds of folds as it takes to judge often enough; of fewer folds where examples are very few."""
     count, groups = len(problem), len(set(problem.groups))
     rounds = max(2, -(-JUDGED // count))
     parts = min(groups, 3 if rounds <= 2 else 2)

@@ -1,4 +1,4 @@
-"""Which examples a prompt shows, within a budget of characters, and how data stands in a prompt: fenced, as JSON."""
+"""Which examples a prompt shows, within a budget of characters, and how data stands in it: fenced, as JSON."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ def chosen(problem: Problem, rows: Rows, seed: int) -> list[int]:
         code = problem.codes[row]
         met[code] = met.get(code, 0) + 1
         rank.append((met[code] + (1000 if again else 0), at, row))
-    found, used = [], 0
+    found: list[int] = []
+    used = 0
     for _, _, row in sorted(rank)[:MOST_ROWS]:
         used += len(example(problem.inputs[row], problem.outputs[row]))
         if found and used > MOST_CHARACTERS:

@@ -37,11 +37,13 @@ class Source:
 
     @classmethod
     def of(cls, text: str) -> Source:
-        """Raises PolicyRefused where it defines no answer, or is written for newer Pythons than programs run on."""
+        """Raises PolicyRefused where it defines no answer, or is written for newer Pythons than it may run on."""
         try:
             tree = ast.parse(text, feature_version=OLDEST)
         except SyntaxError as error:
-            raise PolicyRefused([Fault(f"written for a newer Python than 3.9: {error.msg}", None, error.lineno)]) from None
+            raise PolicyRefused(
+                [Fault(f"written for a newer Python than 3.9: {error.msg}", None, error.lineno)]
+            ) from None
         defined = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
         for entry in ENTRIES:
             if entry in defined:
@@ -100,7 +102,7 @@ class _Edit(NamedTuple):
 
 
 def _edited(text: str, tree: ast.Module, names: dict[str, str]) -> str | None:
-    """The text with the names changed in place; None where a place cannot be told (as in f-strings of old Pythons)."""
+    """The text with the names changed in place; None where a place cannot be told, as in f-strings."""
     lines = text.encode("utf-8").split(b"\n")
     edits: list[_Edit] = []
     for node in ast.walk(tree):
@@ -130,7 +132,11 @@ def _edits(node: ast.AST, names: dict[str, str], lines: list[bytes]) -> list[_Ed
         old = f"{node.name} as {bound}" if node.asname else node.name
         return [_Edit(node.lineno, node.col_offset, old, f"{node.name} as {names[bound]}")]
     if isinstance(node, (ast.ExceptHandler, ast.Nonlocal, ast.keyword)):
-        own = node.names if isinstance(node, ast.Nonlocal) else [node.arg if isinstance(node, ast.keyword) else node.name]
+        own = (
+            node.names
+            if isinstance(node, ast.Nonlocal)
+            else [node.arg if isinstance(node, ast.keyword) else node.name]
+        )
         return None if any(name in names for name in own) else []
     return []
 
@@ -144,9 +150,7 @@ def _rewritten(tree: ast.Module, names: dict[str, str]) -> str:
             node.id = names.get(node.id, node.id)
         elif isinstance(node, ast.arg):
             node.arg = names.get(node.arg, node.arg)
-        elif isinstance(node, ast.FunctionDef):
-            node.name = names.get(node.name, node.name)
-        elif isinstance(node, ast.ExceptHandler) and node.name:
+        elif isinstance(node, (ast.FunctionDef, ast.ExceptHandler)) and node.name:
             node.name = names.get(node.name, node.name)
         elif isinstance(node, ast.Nonlocal):
             node.names = [names.get(name, name) for name in node.names]
@@ -168,6 +172,9 @@ def _calls_own(tree: ast.Module, keyword: ast.keyword) -> bool:
     """Whether a keyword belongs to a call of one of the program's own functions."""
     own = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
     return any(
-        isinstance(node, ast.Call) and keyword in node.keywords and isinstance(node.func, ast.Name) and node.func.id in own
+        isinstance(node, ast.Call)
+        and keyword in node.keywords
+        and isinstance(node.func, ast.Name)
+        and node.func.id in own
         for node in ast.walk(tree)
     )

@@ -1,7 +1,7 @@
 """How programs that were written apart answer together. Runs in training, and its source is put into programs.
 
 A program's opinion is its answer, how sure it is (0 to 1), and why. Its vote is its weight times how sure it is: a
-program that knows that it is guessing hardly counts, which is how it abstains. Objects are voted on field by field.
+program that knows that it is guessing hardly counts, which is how it abstains. Objects are voted on by field.
 Whatever is written here must run on Python 3.9, on the standard library alone, and pass the sandbox policy.
 """
 
@@ -31,11 +31,10 @@ def spelled(output: Any) -> str:
 
 def elect(votes: Any, total: float) -> Any:
     """The output with the most votes (output, votes), and the evidence for it: the log of its odds in `total`."""
-    first = votes[0][0]
-    if len(votes) > 1 and isinstance(first, dict) and first:
-        if all([isinstance(output, dict) and output.keys() == first.keys() for output, mass in votes]):
-            parts = {key: elect([(output[key], mass) for output, mass in votes], total) for key in first}
-            return {key: part[0] for key, part in parts.items()}, min([part[1] for part in parts.values()])
+    names = {tuple(output) if isinstance(output, dict) else () for output, mass in votes}
+    if len(votes) > 1 and len(names) == 1 and () not in names:
+        parts = {key: elect([(output[key], mass) for output, mass in votes], total) for key in votes[0][0]}
+        return {key: part[0] for key, part in parts.items()}, min([part[1] for part in parts.values()])
     masses: dict[str, float] = {}
     outputs: dict[str, Any] = {}
     for output, mass in votes:

@@ -1,4 +1,4 @@
-"""The whole of it: have programs written, judge them beside the best offline candidate, and say which one is taken."""
+"""All of it: have programs written, judge them beside the best offline candidate, say which one is taken."""
 
 from __future__ import annotations
 
@@ -17,16 +17,15 @@ from loopai_runtime.synthesis.strategy import Calibration, Candidate, Problem, S
 from loopai_runtime.synthesis.synthesize import CONFIDENCE, SURELY_WRONG, complexity
 from loopai_runtime.synthesis.writer.angles import angles
 from loopai_runtime.synthesis.writer.contest import Entrant, Judging, wins
-from loopai_runtime.synthesis.writer.drafts import MAX_TOKENS, REPAIRS, Asks, Draft, Workshop
+from loopai_runtime.synthesis.writer.drafts import MAX_TOKENS, REPAIRS, Asks, Draft, Workshop, briefed, hidden
 from loopai_runtime.synthesis.writer.kinds import kind_of
 from loopai_runtime.synthesis.writer.plan import plan
-
-from loopai_runtime.synthesis.writer.runs import Bench
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from loopai_runtime.synthesis.writer.runs import Runner
+    from loopai_runtime.synthesis.strategy import JSON
+    from loopai_runtime.synthesis.writer.runs import Bench, Runner
 
 _CHECKED_ROWS = 200
 _INDEPENDENT = 0.8
@@ -66,11 +65,10 @@ class Other:
         return sum(self.right) / len(self.right)
 
 
-def preview(problem: Problem, model: Asks, seed: int) -> Prompts:
-    """The prompts without a call. Raises ModelError where the price is unknown and the endpoint is not this machine."""
+def preview(problem: Problem, model: Asks, seed: int, hide: Callable[[JSON], JSON] | None = None) -> Prompts:
+    """The prompts, without a call. Raises ModelError where the price is not known and the model is elsewhere."""
     shares = plan(problem, seed)
-    shop = Workshop(problem, model, None, seed)
-    drafts = shop.drafts(shares, angles(kind_of(problem), len(shares)))
+    drafts = briefed(hidden(problem, hide), shares, angles(kind_of(problem), len(shares)), seed)
     usd = 0.0
     for draft in drafts:
         usd += model.most_usd(draft.messages, MAX_TOKENS)
@@ -88,16 +86,19 @@ def compete(
     seed: int,
     forced: bool = False,
     tell: Callable[[str], None] = lambda _what: None,
+    hide: Callable[[JSON], JSON] | None = None,
 ) -> tuple[Synthesis | None, Asked]:
     """The better of the model's champion and the offline candidate, which is None where there is none.
 
-    `forced`: a program of the model is wanted, and need only not be worse. Never raises for what a model answers.
+    `forced`: a program of the model is wanted, and need only not be worse. `hide` makes values fit for prompts.
+    Never raises for what a model answers.
     """
     started = time.monotonic()
     runner = bench.runner(problem)
     shares = plan(problem, seed)
-    shop = Workshop(problem, model, runner, seed, tell)
-    drafts = shop.drafts(shares, angles(kind_of(problem), len(shares)))
+    told = hidden(problem, hide)
+    drafts = briefed(told, shares, angles(kind_of(problem), len(shares)), seed)
+    shop = Workshop(problem, model, runner, seed, told=told, hide=hide or _as_it_is, tell=tell)
     shop.write(drafts)
     tell("judging the model's programs")
     judging = Judging(problem, drafts, runner)
@@ -111,16 +112,21 @@ def compete(
     seconds = time.monotonic() - started
     if won is not None:
         candidates = [_line(problem, entrant, seconds, "won"), *_beaten(offline, entrant, rival)]
-    elif entrant is not None:
-        candidates = [*(offline.candidates if offline else []), _line(problem, entrant, seconds, _verdict(entrant, rival))]
     else:
         candidates = list(offline.candidates) if offline else []
+        candidates += [_line(problem, entrant, seconds, _verdict(entrant, rival))] if entrant else []
     made = won or offline
     candidates += [*_not_running(drafts)]
     return (replace(made, candidates=candidates) if made else None), asked
 
 
-def _rival(problem: Problem, drafts: Sequence[Draft], rows: Sequence[int], offline: Synthesis | None) -> list[float]:
+def _as_it_is(value: JSON) -> JSON:
+    return value
+
+
+def _rival(
+    problem: Problem, drafts: Sequence[Draft], rows: Sequence[int], offline: Synthesis | None
+) -> list[float]:
     """How often the offline candidate, made from the same rows as the drafts, was right on those that decide."""
     if offline is None or offline.unseen is None:
         return [0.0] * len(rows)
@@ -189,9 +195,10 @@ def _as_judged(problem: Problem, code: str, entrant: Entrant, runner: Runner) ->
         outcomes = runner.outcomes(code, [problem.inputs[row] for row in rows])
     except PolicyRefused:
         return False
+    expected = [entrant.said[row].output for row in rows]
     return all(
-        outcome.status == "success" and jsonl.equal(outcome.output, entrant.said[row].output)
-        for row, outcome in zip(rows, outcomes, strict=True)
+        jsonl.equal(outcome.output, one) if outcome.status == "success" else one is None
+        for one, outcome in zip(expected, outcomes, strict=True)
     )
 
 
@@ -232,6 +239,6 @@ def _beaten(offline: Synthesis | None, entrant: Entrant | None, rival: Sequence[
 def _not_running(drafts: Sequence[Draft]) -> Iterator[Candidate]:
     """Programs that never ran, and why."""
     for draft in drafts:
-        if draft.best is None:
+        if draft.best is None and draft.asked:
             why = draft.faults[0] if draft.faults else "not asked for"
             yield Candidate(draft.name, "llm", False, f"does not run: {why[:200]}")
