@@ -37,6 +37,8 @@ _HOW = {
   there occurs in no example. Write down what you know of the subject: synonyms, inflections, plurals,
   abbreviations, slang, misspellings, brand and place names, typical phrases, for every label - those that no
   example shows as well.
+- What a label means is what the examples use it for. Where several of them plainly use a label otherwise than its
+  name suggests, perhaps with two labels swapped, follow the examples, not the name.
 - Match whole words or phrases without regard to case (token sets, or \\b in patterns), not letters inside of
   words, unless a part of a word is really meant.
 - Where signs contradict each other, let the more specific and the rarer one weigh more; mind negation.
