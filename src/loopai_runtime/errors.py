@@ -14,6 +14,8 @@
     ├── Busy                        6    503    a lock is held, a server already runs
     ├── BatchFailed                 7    207    some line of a batch failed
     ├── TamperedArtifact            1    500    an artifact that is not what its digest says
+    ├── ModelError                  1    502    a language model: no key, refused, late, cut off, not an answer
+    ├── CapReached                  1    402    the call that would have passed the limit of money was not made
     ├── StorageError                1    507    the data directory: read-only, full, damaged
     ├── OracleError                 1    502    the oracle did not answer, or not what was asked for
     ├── ProgramError                1    500    the program raised, or answered what its schema forbids
@@ -165,6 +167,20 @@ class BatchFailed(LoopaiError):
 
 class TamperedArtifact(LoopaiError):
     kind = "tampered"
+
+
+class ModelError(LoopaiError):
+    """A language model cannot be asked, or did not give an answer that can be used."""
+
+    http_status = 502
+    kind = "model"
+
+
+class CapReached(LoopaiError):
+    """The call that could have passed a limit of money was not made."""
+
+    http_status = 402
+    kind = "cap"
 
 
 class StorageError(LoopaiError):

@@ -265,10 +265,26 @@ class Layout:
         """How right the task's oracle was on gold labels."""
         return self.validations(task_id) / "oracle-audit.json"
 
+    # --- money, and what left
+    @property
+    def audit(self) -> Path:
+        """What left this machine and what was decided: a hash-chained file a day."""
+        return self.root / "audit"
+
+    @property
+    def ledger(self) -> Path:
+        """What models have cost: a file a day."""
+        return self.root / "ledger"
+
     # --- the rest
     def cache(self, name: str) -> Path:
         """What may be deleted at any time."""
         return self.root / "cache" / _plain(name)
+
+    @property
+    def llm_cache(self) -> Path:
+        """Answers of language models, kept so that the same question is paid for once."""
+        return self.root / "cache" / "llm"
 
     @property
     def config_file(self) -> Path:
