@@ -54,7 +54,9 @@ class _Alike(NamedTuple):
 _SAME, _OTHER = _Alike(True, 1.0), _Alike(False, 0.0)
 
 
-def compare(output: Any, right: Any, config: CompareConfig | None = None, judge: Judge | None = None) -> Comparison:
+def compare(
+    output: Any, right: Any, config: CompareConfig | None = None, judge: Judge | None = None
+) -> Comparison:
     """Compare an output with the right one.
 
     A semantic comparison without a `judge` counts texts as the same only where they are equal. What the judge

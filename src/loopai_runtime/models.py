@@ -193,7 +193,10 @@ class OracleConfig(Record):
     max_usd_per_day: float = Field(1.0, ge=0, description="US dollars that this task's oracle may cost a day")
     n: int = Field(1, ge=1, le=15, description="llm, openai: how often to ask; more than half must agree")
     examples: int | None = Field(
-        None, ge=0, le=50, description="llm, openai: how many of the task's examples to show; null: one a label, at least 8"
+        None,
+        ge=0,
+        le=50,
+        description="llm, openai: how many of the task's examples to show; null: one a label, at least 8",
     )
     max_tokens: int = Field(1024, ge=1, le=65_536, description="llm, openai: of one answer")
     command: list[str] | str | None = Field(
@@ -202,7 +205,9 @@ class OracleConfig(Record):
     file: str | None = Field(
         None, min_length=1, description="labels: CSV, JSONL or JSON instead of the task's labels.jsonl"
     )
-    input: dict[str, str] | str | None = Field(None, description="labels: which columns of the file, as examples_from")
+    input: dict[str, str] | str | None = Field(
+        None, description="labels: which columns of the file, as examples_from"
+    )
     output: str | None = Field(None, description="labels: the file's column that holds the answer")
     timeout_s: float = Field(30.0, gt=0, le=3600, description="seconds for one call")
     max_wait_s: float = Field(5.0, gt=0, le=300, description="seconds a request waits for a deferred answer")
@@ -216,7 +221,8 @@ class FieldComparison(Record):
     """How one value is compared with the right one; what is left out is as for the whole output."""
 
     method: Literal["exact", "fuzzy", "semantic"] | None = Field(
-        None, description="exact: equal JSON; fuzzy: nearly the same text; semantic: the oracle says they mean the same"
+        None,
+        description="exact: equal JSON; fuzzy: nearly the same text; semantic: the oracle says they mean the same",
     )
     threshold: float | None = Field(None, ge=0, le=1, description="similarity from which texts count as the same")
     tolerance: float | None = Field(None, ge=0, description="difference up to which numbers count as the same")

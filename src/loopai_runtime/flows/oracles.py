@@ -80,7 +80,9 @@ def chosen(loaded: Loaded, config: Config) -> OracleConfig | None:
         given["api_key"] = config.oracle.api_key.get_secret_value().replace("${", "$${")
     if own is None and "kind" not in given:
         return None
-    kept = own.model_dump(exclude_unset=True) if own is not None and given.get("kind", own.kind) == own.kind else {}
+    kept = (
+        own.model_dump(exclude_unset=True) if own is not None and given.get("kind", own.kind) == own.kind else {}
+    )
     return OracleConfig.model_validate(kept | given)
 
 
@@ -266,7 +268,9 @@ class _Build:
 
         if prices is None and not self.is_loopback:
             message = f"the price of {options.model} is not known here, so no limit of money holds"
-            raise self._fault(message, "prices", "give prices: {input: …, output: …} in US dollars per million tokens")
+            raise self._fault(
+                message, "prices", "give prices: {input: …, output: …} in US dollars per million tokens"
+            )
         post = self._post(completions_url(self.url))
         prices = prices or Prices(0.0, 0.0)
         return OpenAI(post, options.model or "", prices=prices, purse=self.purse, timeout_s=options.timeout_s)
@@ -371,7 +375,12 @@ class _Build:
     def _who(self, shown: Sequence[prompt.Example], send: Send) -> dict[str, Any]:
         """What an answer depends on beside the input."""
         options, spec = self.options, self.loaded.spec
-        who: dict[str, Any] = {"task": self.task_id, "kind": options.kind, "send": send, "output": spec.output_schema}
+        who: dict[str, Any] = {
+            "task": self.task_id,
+            "kind": options.kind,
+            "send": send,
+            "output": spec.output_schema,
+        }
         if options.kind == "command":
             arguments = option_rules.arguments(options)
             return who | {"command": arguments, "files": [_stamp(self.loaded.base_dir / one) for one in arguments]}

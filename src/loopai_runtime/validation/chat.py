@@ -124,4 +124,3 @@ class SameMeaning:
         except (ModelError, CapReached) as error:
             raise as_oracle_error(error) from None
         return 1.0 if reply.data["same"] else 0.0
-

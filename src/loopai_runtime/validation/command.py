@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 import time
 from contextlib import suppress
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 from loopai_runtime import jsonl
 from loopai_runtime.errors import InputError, OracleError
@@ -92,13 +92,17 @@ class Command:
             except TimeoutError:
                 raise OracleError(f"{self._name} took more than {self._timeout_s:g} s") from None
             except OverflowError:
-                raise OracleError(f"{self._name} printed more than {MAX_OUTPUT // 2**20} MiB", why="answer") from None
+                raise OracleError(
+                    f"{self._name} printed more than {MAX_OUTPUT // 2**20} MiB", why="answer"
+                ) from None
             finally:
                 with suppress(ProcessLookupError, PermissionError):
                     os.killpg(process.pid, signal.SIGKILL)
         if process.returncode:
             said = stderr.decode("utf-8", "replace").strip()[-_COMPLAINT:]
-            raise OracleError(f"{self._name} failed with {_code(process.returncode)}" + (f": {said}" if said else ""))
+            raise OracleError(
+                f"{self._name} failed with {_code(process.returncode)}" + (f": {said}" if said else "")
+            )
         return stdout
 
 
@@ -125,7 +129,7 @@ def _read(process: subprocess.Popen[bytes], deadline: float) -> tuple[bytes, byt
             if not events and process.poll() is not None:
                 break
             for key, _ in events:
-                if not _drain(key.fileobj, key.data):
+                if not _drain(key.fd, key.data):
                     ready.unregister(key.fileobj)
             if len(stdout) > MAX_OUTPUT:
                 raise OverflowError
@@ -137,10 +141,10 @@ def _read(process: subprocess.Popen[bytes], deadline: float) -> tuple[bytes, byt
     return bytes(stdout), bytes(stderr)
 
 
-def _drain(pipe: IO[bytes], kept: bytearray) -> bool:
+def _drain(descriptor: int, kept: bytearray) -> bool:
     """Read what is there; False at the end."""
     try:
-        chunk = os.read(pipe.fileno(), 65536)
+        chunk = os.read(descriptor, 65536)
     except BlockingIOError:
         return True
     kept += chunk

@@ -121,7 +121,9 @@ class OpenAI:
     def _spent(self, reply: Any, most: float, seconds: float) -> Spent:
         """What is reported, where that can be."""
         usage = reply.get("usage") if isinstance(reply, dict) else None
-        told = [usage.get(name) if isinstance(usage, dict) else None for name in ("prompt_tokens", "completion_tokens")]
+        told = [
+            usage.get(name) if isinstance(usage, dict) else None for name in ("prompt_tokens", "completion_tokens")
+        ]
         counts = [count for count in told if isinstance(count, int) and not isinstance(count, bool) and count > 0]
         if len(counts) < 2:
             return Spent(self._model, 0, 0, most, False, seconds)

@@ -36,7 +36,9 @@ class Breaker:
                 return
             left = self._until - self._clock()
             if left > 0:
-                raise OracleError(f"the oracle has failed {self._failed} times in a row; trying again in {left:.0f} s")
+                raise OracleError(
+                    f"the oracle has failed {self._failed} times in a row; trying again in {left:.0f} s"
+                )
             self._until = self._clock() + self._rest_s  # this call tries; others wait for what becomes of it
 
     def leave(self, *, answered: bool) -> None:

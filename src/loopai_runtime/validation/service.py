@@ -37,7 +37,9 @@ class Service:
             raise OracleError(f'the oracle answers no {{"{name}": …}}', why="answer")
         outputs = [reply[name]] if self.batch == 1 else reply[name]
         if not isinstance(outputs, list) or len(outputs) != len(inputs):
-            raise OracleError(f"the oracle does not answer {len(inputs)} inputs with as many outputs", why="answer")
+            raise OracleError(
+                f"the oracle does not answer {len(inputs)} inputs with as many outputs", why="answer"
+            )
         share = len(inputs)
         return [Verdict(output, usd / share, took_ms / share) for output in outputs]
 
