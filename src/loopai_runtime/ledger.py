@@ -7,6 +7,7 @@ day ends, since nobody knows what the provider charged.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from dataclasses import dataclass, field
@@ -80,6 +81,11 @@ class _Day:
             return  # a line of somebody's editor
         self.entries[entry.id] = entry
 
+    def spent(self, task_id: str | None, purposes: frozenset[str]) -> int:
+        """Nano-dollars of one task for some purposes."""
+        entries = self.entries.values()
+        return sum(nano(one.usd) for one in entries if one.task_id == task_id and one.purpose in purposes)
+
     def _apply(self, record: dict[str, Any]) -> Entry:
         if record["state"] == "reserved":
             known = {name: record[name] for name in ("id", "at", "task_id", "command", "purpose", "model")}
@@ -95,6 +101,15 @@ class _Day:
         return entry
 
 
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What one task may spend a day for some purposes; `key` is the option that says so."""
+
+    key: str
+    max_usd_per_day: float
+    purposes: frozenset[str]
+
+
 class Ledger:
     """The purse of one command. Safe across threads, processes and kills. Raises StorageError."""
 
@@ -105,7 +120,9 @@ class Ledger:
         *,
         max_usd_per_command: float,
         max_usd_per_day: float | None = None,
+        budget: Budget | None = None,
     ) -> None:
+        self._budget = budget
         self._layout = layout
         self._task_id = task_id
         self._command = new_id()
@@ -129,6 +146,9 @@ class Ledger:
             with self._today() as day:
                 if self._per_day is not None:
                     self._within("llm.max_usd_per_day", self._per_day, day.total, most, "today's")
+                if self._budget is not None:
+                    spent = day.spent(self._task_id, self._budget.purposes)
+                    self._within(self._budget.key, self._budget.max_usd_per_day, spent, most, "today's")
                 reservation = new_id()
                 self._append(
                     day,
@@ -169,6 +189,8 @@ class Ledger:
 
     @staticmethod
     def _within(key: str, cap: float, spent: int, most: int, whose: str) -> None:
+        if cap == math.inf:
+            return
         limit = int(cap * 1e9 + 1e-3)
         if cap <= 0:
             raise CapReached(f"no call to a model is allowed: {key} is 0")

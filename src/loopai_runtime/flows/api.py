@@ -8,6 +8,7 @@ loopai.run("spam-detection", {"text": "Buy now!"}).output
 
 from __future__ import annotations
 
+import logging
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from loopai_runtime.artifacts.store import ArtifactStore
 from loopai_runtime.config import Config
 from loopai_runtime.datasets.execution_log import ExecutionLog
+from loopai_runtime.flows.defer import deferral_of
 from loopai_runtime.flows.execute import Executor, Request, sampling_of
 from loopai_runtime.flows.generate import Ask
 from loopai_runtime.flows.generate import generate as _generate
@@ -25,6 +27,8 @@ from loopai_runtime.synthesis.specfile import load
 
 if TYPE_CHECKING:
     from loopai_runtime.flows.generate import Generated
+
+log = logging.getLogger(__name__)
 
 
 def generate(
@@ -68,6 +72,7 @@ def run(
             deployment_id=layout.deployment_id(config) if record else "",
             sampling=sampling_of(stored.artifact, config, layout) if record else None,
             log=ExecutionLog(layout) if record else None,
+            deferral=deferral_of(stored.artifact, layout, config, log.warning) if record else None,
         )
         result = executor.run(Request(value))
     if result.failure is not None:
