@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
@@ -64,6 +65,11 @@ class Endpoint:
     api_key: SecretStr | None = None
     prices: Prices | None = None
     timeout_s: float = 60.0
+
+    @property
+    def base(self) -> str | None:
+        """The address that is given, here or in the environment; None: the provider's own."""
+        return self.api_base or os.environ.get("OPENAI_BASE_URL") or os.environ.get("OPENAI_API_BASE") or None
 
     @property
     def url(self) -> str | None:
