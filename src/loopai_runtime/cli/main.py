@@ -15,12 +15,14 @@ from loopai_runtime.cli import (
     generate,
     judge,
     keys,
+    label,
     logs,
     operate,
     options,
     run,
     serve,
     spec,
+    validate,
     versions,
 )
 
@@ -85,7 +87,21 @@ def _global(
     """Options of the application itself; what they do happens before any command."""
 
 
-for _module in (spec, generate, judge, versions, run, serve, analyze, logs, operate, keys, completion):
+for _module in (
+    spec,
+    generate,
+    judge,
+    label,
+    versions,
+    run,
+    serve,
+    validate,
+    analyze,
+    logs,
+    operate,
+    keys,
+    completion,
+):
     _module.register(app)
 
 
