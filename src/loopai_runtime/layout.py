@@ -226,6 +226,10 @@ class Layout:
         """Past calls of a language model that `scan` found to be this task."""
         return self.task(task_id) / "calls.jsonl"
 
+    def history(self, task_id: str) -> Path:
+        """What a language model cost on this task before there was a program."""
+        return self.task(task_id) / "history.jsonl"
+
     def examples(self, task_id: str) -> Path:
         return self.task(task_id) / "examples.jsonl"
 

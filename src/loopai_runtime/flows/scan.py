@@ -138,20 +138,20 @@ def scan(
     """Every task in the calls, the most frequent first. `target`: the agreement that answers must have."""
     tell("looking for templates", None)
     texts = [as_text(call.messages) for call in calls]
-    groups = templates_of(texts, lambda one, other: _alike(calls, one, other))
+    groups = templates_of(texts, lambda one, other: alike(calls, one, other))
     found: list[Found] = []
     with open_pool(config, workers=1) as pool:
         for at, (template, rows) in enumerate(groups):
             tell(f"trying {template.shown()[:40]!r}", at / len(groups))
             ordered = sorted(rows, key=lambda row: (calls[row].at or 0.0, row))
             name = _name(template, {one.task_id for one in found})
-            inputs = _inputs(template, [texts[row] for row in ordered])
+            inputs = inputs_of(template, [texts[row] for row in ordered])
             trial = _Trial(name, template, [calls[row] for row in ordered], inputs, config, target)
             found.append(trial.found(pool, prices))
     return found
 
 
-def _alike(calls: Sequence[Call], one: list[int], other: list[int]) -> bool:
+def alike(calls: Sequence[Call], one: list[int], other: list[int]) -> bool:
     """Whether two groups of calls are answered in the same way."""
     first, second = (answers_of([calls[row].answer for row in rows[:200]]) for rows in (one, other))
     if first.form != second.form:
@@ -162,7 +162,7 @@ def _alike(calls: Sequence[Call], one: list[int], other: list[int]) -> bool:
     return set(first.schema.get("properties", ())) == set(second.schema.get("properties", ()))
 
 
-def _inputs(template: Template, texts: Sequence[str]) -> list[dict[str, Any]]:
+def inputs_of(template: Template, texts: Sequence[str]) -> list[dict[str, Any]]:
     """The inputs of prompts; an object that always stands at the one place for input is the input itself."""
     inputs = [template.inputs(text) or {} for text in texts]
     if len(template.names) == 1:
