@@ -112,5 +112,5 @@ def _conclude(result: Validation) -> None:
         say(f"no answer to {count}: {trouble}")
     if result.waiting:
         say(f"{result.waiting} wait for a person: loopai label {result.task_id}")
-    if result.audit is not None and result.audit.accuracy is not None and result.corrected is None:
-        say("the oracle is wrong too often on gold labels to tell how accurate the program is")
+    if result.uncorrectable is not None:
+        say(f"not corrected for the oracle's errors: {result.uncorrectable}")

@@ -318,7 +318,9 @@ class _Build:
         """Who it is, in records: `llm gpt-4o`."""
         options = self.options
         if options.kind == "command":
-            return f"command {Path(option_rules.arguments(options)[0]).name}"
+            program, *others = option_rules.arguments(options)
+            script = next((one for one in others if (self.loaded.base_dir / one).is_file()), "")
+            return f"command {Path(program).name} {Path(script).name}".rstrip(" .")
         return f"{options.kind} {options.model or place_of(self.url)}"
 
     @property

@@ -69,7 +69,14 @@ class Validation:
         """The same, with the oracle's own errors taken out, where it has been audited."""
         if self.accuracy is None or self.audit is None:
             return None
-        return error_rate.corrected(round(self.accuracy.value * self.accuracy.n), self.accuracy.n, self.audit)
+        return error_rate.corrected(*self.accuracy.counts, self.audit)
+
+    @property
+    def uncorrectable(self) -> str | None:
+        """Why an audit does not tell how accurate the program is."""
+        if self.accuracy is None or self.audit is None:
+            return None
+        return error_rate.uncorrectable(*self.accuracy.counts, self.audit)
 
     def require(self, least: float | None) -> None:
         """Raises GateMissed where nothing was judged, or the accuracy (as corrected, where it is) is below."""

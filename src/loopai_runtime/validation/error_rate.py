@@ -15,6 +15,7 @@ The interval takes both shares' uncertainty: quantiles of p under the Jeffreys p
 
 from __future__ import annotations
 
+import math
 import random
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _DRAWS = 8000
+_Z = 1.645  # one-sided, 95 %
 _LEAST_INFORMATION = 0.02
 """An oracle must be right so much more often than it errs the same way, or nothing can be learned from it."""
 
@@ -37,6 +39,11 @@ class Share(NamedTuple):
     low: float
     high: float
     n: int
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        """How many of how many."""
+        return round(self.value * self.n), self.n
 
     def as_dict(self) -> dict[str, float]:
         return {"value": self.value, "low": self.low, "high": self.high, "n": self.n}
@@ -67,17 +74,27 @@ def same_error(labels: int | None) -> float:
     return 1 / (labels - 1) if labels is not None and labels > 1 else 0.0
 
 
+def uncorrectable(agreed: int, n: int, audit: OracleAudit) -> str | None:
+    """Why nothing can be said of the accuracy behind `agreed` of `n` comparisons; None where it can."""
+    if not n or not audit.n:
+        return "there is nothing to compare"
+    q, agreement = (audit.right + 0.5) / (audit.n + 1), (agreed + 0.5) / (n + 1)
+    if q - (1 - q) * same_error(audit.labels) < _LEAST_INFORMATION:
+        return "the oracle is wrong too often on gold labels"
+    error = math.sqrt(q * (1 - q) / audit.n + agreement * (1 - agreement) / n)
+    if agreement - q > _Z * error:
+        return "the program agrees with the oracle more often than that is right: both make the same mistakes"
+    return None
+
+
 def corrected(agreed: int, n: int, audit: OracleAudit, confidence: float = 0.95) -> Share | None:
-    """The accuracy behind `agreed` of `n` comparisons; None where the oracle tells too little to say.
+    """The accuracy behind `agreed` of `n` comparisons, with its interval; None where it is `uncorrectable`.
 
     `n` of the answer is that of the comparisons.
     """
-    if not n or not audit.n:
+    if uncorrectable(agreed, n, audit) is not None:
         return None
     c = same_error(audit.labels)
-    q = (audit.right + 0.5) / (audit.n + 1)
-    if q - (1 - q) * c < _LEAST_INFORMATION:
-        return None
     draw = random.Random(0)  # noqa: S311  a simulation; the same numbers give the same interval
     drawn = sorted(
         _solved(
