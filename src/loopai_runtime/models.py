@@ -238,7 +238,12 @@ class CompareConfig(FieldComparison):
 class GenerateOptions(Record):
     strategy: Literal["auto", "rule", "ml", "hybrid", "dsl", "extract", "llm"] = "auto"
     model: str | None = Field(None, description="a model name for litellm; null stays offline")
-    max_cost_usd: float = Field(1.0, ge=0)
+    api_base: str | None = Field(None, description="where the model is, instead of its provider's own address")
+    prices: TokenPrices | None = Field(None, description="of the model, instead of what litellm knows")
+    max_cost_usd: float = Field(1.0, ge=0, description="what one generate may spend; 0 makes no call")
+    send: Literal["redacted", "full"] | None = Field(
+        None, description="examples in prompts; null: redacted, but full to this machine (loopback)"
+    )
     seed: int = Field(0, ge=0, lt=2**32)
 
 

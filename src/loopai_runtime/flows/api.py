@@ -18,6 +18,7 @@ from loopai_runtime.config import Config
 from loopai_runtime.datasets.execution_log import ExecutionLog
 from loopai_runtime.flows.defer import deferral_of
 from loopai_runtime.flows.execute import Executor, Request, sampling_of
+from loopai_runtime.flows.generate import Ask
 from loopai_runtime.flows.generate import generate as _generate
 from loopai_runtime.flows.measure import open_pool
 from loopai_runtime.layout import Layout
@@ -37,16 +38,20 @@ def generate(
     strategy: str | None = None,
     seed: int | None = None,
     budget_s: float = math.inf,
+    model: str | None = None,
+    max_cost_usd: float | None = None,
     **settings: Any,
 ) -> Generated:
     """Write, judge and store a new version from a specification file.
 
-    After `budget_s` seconds of judging the best candidate so far is taken. `settings` are configuration keys with
+    After `budget_s` seconds of judging the best candidate so far is taken. A `model` writes programs too, for at
+    most `max_cost_usd`; what became of that is in `Generated.writing`. `settings` are configuration keys with
     double underscores (`execution__worker_count=2`). Raises SpecError,
     Busy, StorageError. A version that misses its targets is a draft: see `Generated.gate`.
     """
     config, layout = _open(data_dir, settings)
-    return _generate(load(str(spec)), layout, config, strategy=strategy, seed=seed, budget_s=budget_s)
+    ask = Ask(strategy, seed, budget_s, model, max_cost_usd)
+    return _generate(load(str(spec)), layout, config, ask)
 
 
 def run(
