@@ -110,7 +110,7 @@ def oracle_of(
     options = option_rules.expanded(options)
     if timeout_s is not None:
         options = options.model_copy(update={"timeout_s": min(timeout_s, options.timeout_s)})
-    build = _Build(loaded, layout, options, purpose, tell)
+    build = _Build(loaded, layout, config, options, purpose, tell)
     if options.kind == "labels":
         return Labels(options.file or "labels.jsonl", build.lookup())
     if options.kind == "human":
@@ -131,7 +131,7 @@ def judge_of(loaded: Loaded, layout: Layout, config: Config, tell: Callable[[str
         path = "$.compare"
         message = "a semantic comparison needs an oracle of kind llm or openai"
         raise SpecError([Fault(message, loaded.document.file, loaded.document.line(path), path)])
-    return _Build(loaded, layout, option_rules.expanded(options), "judge", tell).judge()
+    return _Build(loaded, layout, config, option_rules.expanded(options), "judge", tell).judge()
 
 
 def comparing(loaded: Loaded) -> Any:
@@ -154,6 +154,7 @@ class _Build:
 
     loaded: Loaded
     layout: Layout
+    config: Config
     options: OracleConfig
     purpose: Purpose
     tell: Callable[[str], None]
@@ -299,7 +300,13 @@ class _Build:
         from loopai_runtime.ledger import Budget, Ledger
 
         budget = Budget("oracle.max_usd_per_day", self.options.max_usd_per_day, PURPOSES)
-        return Ledger(self.layout, self.task_id, max_usd_per_command=math.inf, budget=budget)
+        return Ledger(
+            self.layout,
+            self.task_id,
+            max_usd_per_command=math.inf,
+            max_usd_per_day=self.config.llm.max_usd_per_day,
+            budget=budget,
+        )
 
     # --- what leaves, and where to
 
