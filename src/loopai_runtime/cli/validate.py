@@ -44,8 +44,9 @@ def validate(
 ) -> None:
     """Ask the oracle about sampled executions.
 
-    Each is asked about once, the newest first, and compared with what the program answered. The accuracy is that of
-    the version that serves. Where the oracle was audited, its own errors are taken out of it (Rogan-Gladen).
+    Each is asked about once, the newest first, and compared with what the program answered. The accuracy is
+    that of the version that serves. Where the oracle was audited, its own errors are taken out of it
+    (Rogan-Gladen).
 
     Exits 3 below --fail-under, and where there is nothing to judge on.
     """

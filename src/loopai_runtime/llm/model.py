@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from loopai_runtime import jsonl
-from loopai_runtime.errors import CapReached, ModelError
+from loopai_runtime.errors import CapReached, ModelError, UnusableAnswer
 from loopai_runtime.llm import provider
 from loopai_runtime.llm.answer import json_of
 from loopai_runtime.llm.cache import Kept
@@ -127,7 +127,7 @@ class Model:
             return Reply(text, json_of(text, schema), spent)
         except ValueError as exc:
             shown = " ".join(text.split())[:80]
-            raise ModelError(
+            raise UnusableAnswer(
                 f"{self.endpoint.model} did not answer in the form asked for: {exc} (it began {shown!r})",
                 hint="a larger model keeps to forms better",
             ) from None
@@ -195,12 +195,12 @@ class Model:
         finally:
             self._purse.settle(reservation, spent)
         if answer.finish_reason == "length":
-            raise ModelError(
+            raise UnusableAnswer(
                 f"the answer of {self.endpoint.model} was cut off at {max_tokens} tokens",
                 hint="allow it more tokens, or ask for less",
             )
         if not answer.text.strip():
-            raise ModelError(
+            raise UnusableAnswer(
                 f"{self.endpoint.model} answered nothing ({answer.finish_reason or 'no reason given'})"
             )
         return self._reply(answer.text, schema, spent)

@@ -1,14 +1,15 @@
 """How often the oracle itself is wrong, and what that does to an accuracy that was measured with it.
 
-A program that agrees with the oracle on a share A of executions is right on a share p of them. With q the oracle's own
-accuracy, and errors of both independent of each other,
+A program that agrees with the oracle on a share A of executions is right on a share p of them. With q the
+oracle's own accuracy, and errors of both independent of each other,
 
     A = p q + (1 - p) (1 - q) c
 
-where c is how often two wrong answers to the same input are the same one: 1 for two labels, and for K labels 1 / (K - 1)
-if wrong answers fall evenly on the others. Solved for p this is the estimator of Rogan and Gladen (1978) with
-sensitivity q and specificity 1 - (1 - q) c. It takes the oracle's overall error, not the matrix of its confusions: gold labels are
-seldom enough for K x K shares, and inverting such a matrix makes more of their noise than it corrects.
+where c is how often two wrong answers to the same input are the same one: 1 for two labels,
+and for K labels 1 / (K - 1) if wrong answers fall evenly on the others. Solved for p this is the estimator of
+Rogan and Gladen (1978) with sensitivity q and specificity 1 - (1 - q) c. It takes the oracle's overall error,
+not the matrix of its confusions: gold labels are seldom enough for K x K shares, and inverting such a matrix
+makes more of their noise than it corrects.
 
 The interval takes both shares' uncertainty: quantiles of p under the Jeffreys posteriors of A and q.
 """
@@ -55,8 +56,8 @@ def share(count: int, n: int) -> Share | None:
 
 
 class OracleAudit(Record):
-    """The oracle on gold labels: `right` of `n`; `oracle` is who was asked, `labels` how many different right answers
-    the task has (None: any)."""
+    """The oracle on gold labels: `right` of `n`; `oracle` is who was asked, `labels` how many different right
+    answers the task has (None: any)."""
 
     oracle: str
     right: int
