@@ -88,3 +88,42 @@ def test_a_log_without_tasks_is_said_to_be_one(loopai: Loopai, tmp_path: Path) -
     assert "no task found in 1 calls" in done.err
     assert loopai("scan", str(tmp_path / "none.jsonl")).code == 5
     assert loopai("scan", str(file), "--price-in", "1").code == 2
+
+
+def test_past_calls_become_labels_and_history_of_a_task(loopai: Loopai, tmp_path: Path) -> None:
+    file = log(tmp_path / "calls.jsonl")
+    found = json.loads(loopai("scan", str(file), "-o", "json").out)["tasks"][0]["task_id"]
+    later = [call(f"Is this message spam or ham?\nMessage: win a {n} euro prize", "SPAM", n) for n in range(9)]
+    later.append(call("Is this message spam or ham?\nMessage: hello", "I cannot say.", 10))
+    more = tmp_path / "more.jsonl"
+    more.write_text("".join(json.dumps({**one, "cost": 0.01}) + "\n" for one in later))
+    done = loopai("logs", "import", found, str(more), "-o", "json")
+    assert done.code == 0, done.err
+    assert done.json == {"labels": 9, "known": 0, "unfit": 1, "skipped": 0, "usd": 0.09}
+    again = loopai("logs", "import", found, str(more))
+    assert "0 new labels; 9 were known, 1 did not fit" in again.err
+    rows = tmp_path / "rows.csv"
+    rows.write_text("body,label\nfree ringtone,Spam\nsee you,ham\n")
+    mapped = loopai("logs", "import", found, str(rows), "--input", "message=body", "--output-column", "label")
+    assert "2 new labels" in mapped.err, mapped.err
+    kept = (tmp_path / "data" / "tasks" / found / "labels.jsonl").read_text(encoding="utf-8").splitlines()
+    assert len(kept) == 11
+    assert json.loads(kept[0])["output"] == "Spam"
+    assert json.loads(kept[0])["oracle"] == "gpt-test"
+
+
+def test_calls_of_another_task_are_refused(loopai: Loopai, tmp_path: Path) -> None:
+    file = log(tmp_path / "calls.jsonl")
+    tasks = json.loads(loopai("scan", str(file), "-o", "json").out)["tasks"]
+    other = tmp_path / "other.jsonl"
+    other.write_text(
+        "".join(
+            json.dumps(call(f"What is the capital of {n}?\nCountry: {n}", f"city {n}", n)) + "\n"
+            for n in range(20)
+        )
+    )
+    done = loopai("logs", "import", tasks[0]["task_id"], str(other))
+    assert done.code == 2
+    assert "no calls in the log fit the schemas" in done.err
+    assert loopai("logs", "import", "nothing-here", str(other)).code == 5
+    assert loopai("logs", "import", tasks[0]["task_id"], str(other), "--input", "a=").code == 2
