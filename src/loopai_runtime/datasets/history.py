@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Past(NamedTuple):
-    """Calls of one import: how many, of these priced ones what they cost, and between when (seconds since 1970)."""
+    """Calls of one import: how many, what the priced ones cost, and between when (seconds since 1970)."""
 
     calls: int
     priced: int
@@ -57,7 +57,7 @@ def read(layout: Layout, task_id: str) -> list[Past]:
     path = layout.history(task_id)
     try:
         with storage_errors(path), path.open("rb") as file:
-            found: list[dict[str, Any]] = [jsonl.loads(line.raw) for line in jsonl.kept_lines(file)]
+            found: list[dict[str, Any]] = [jsonl.loads(line.raw) for line in jsonl.lines(file)]
     except FileNotFoundError:
         return []
     return [Past(**row) for row in found if row.keys() == set(Past._fields)]
