@@ -422,11 +422,9 @@ def outcome(one: Model) -> str | LoopaiError:
 def no_malformed_answer_ends_in_anything_but_a_clear_line(
     asking: Callable[..., Model], layout: Layout, script: list[Raw]
 ) -> None:
-    outcomes: list[Any] = []
     with ScriptedLLM(script) as llm:
-        for _ in script:
-            # A model each: a bill that cannot be ends a model's calls.
-            outcomes.append(outcome(asking(llm)))
+        # A model each: a bill that cannot be ends a model's calls.
+        outcomes = [outcome(asking(llm)) for _ in script]
         assert len(llm.requests) == len(script)
     lines = [str(error) for error in outcomes if isinstance(error, ModelError)]
     assert len(lines) + sum(isinstance(text, str) for text in outcomes) == len(script)
