@@ -23,7 +23,9 @@ def execution(
         "task_id": task_id,
         "version": rng.choice((1, 2, 3)),
         "input": {"text": f"Ünïcode \n text {n}", "status": "error"},
-        "output": rng.choice(("spam", "ham", True, {"a": 1}, 7)) if status == "success" and not abstained else None,
+        "output": rng.choice(("spam", "ham", True, {"a": 1}, 7))
+        if status == "success" and not abstained
+        else None,
         "source": "none" if abstained else "program",
         "status": status,
         "latency_ms": round(rng.lognormvariate(-1, 1), 4),

@@ -15,14 +15,14 @@ import gzip
 import re
 import time
 import zlib
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import IO, TYPE_CHECKING, Literal, NamedTuple, cast
 
 from loopai_runtime.errors import StorageError
 from loopai_runtime.layout import storage_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from loopai_runtime.layout import Layout
@@ -64,7 +64,12 @@ class Part(NamedTuple):
             raise StorageError(f"is damaged: {error}", where=str(self.path)) from None
 
     def _opened(self) -> IO[bytes]:
-        return cast("IO[bytes]", gzip.open(self.path)) if self.kind == "gzip" else self.path.open("rb")
+        """The file, also where it was sealed or compressed since it was listed. Raises FileNotFoundError."""
+        if self.kind != "gzip":
+            for path in (self.path, sealed_path(self)):
+                with suppress(FileNotFoundError):
+                    return path.open("rb")
+        return cast("IO[bytes]", gzip.open(packed_path(self)))
 
 
 def days(layout: Layout, task_id: str) -> dict[str, list[Part]]:
@@ -72,12 +77,7 @@ def days(layout: Layout, task_id: str) -> dict[str, list[Part]]:
     place = layout.executions(task_id)
     found: dict[str, dict[int, Part]] = {}
     live: dict[str, Path] = {}
-    try:
-        with storage_errors(place):
-            names = sorted(entry.name for entry in place.iterdir())
-    except FileNotFoundError:
-        names = []
-    for match in filter(None, map(_NAME.fullmatch, names)):
+    for match in filter(None, map(_NAME.fullmatch, _names(place))):
         day, number, packed = match[1], int(match[2] or 0), match[3] is not None
         path = place / match[0]
         if match[2] is None and not packed:
@@ -88,6 +88,30 @@ def days(layout: Layout, task_id: str) -> dict[str, list[Part]]:
         number = free_number(found.setdefault(day, {}))
         found[day][number] = Part(number, "live", path)
     return {day: [found[day][number] for number in sorted(found[day])] for day in sorted(found)}
+
+
+def _names(place: Path) -> list[str]:
+    """What is in a directory, sorted; looked at until it stays the same, as a rename may hide a file from one."""
+    before: list[str] | None = None
+    while True:
+        try:
+            with storage_errors(place):
+                names = sorted(entry.name for entry in place.iterdir())
+        except FileNotFoundError:
+            names = []
+        if names == before:
+            return names
+        before = names
+
+
+def lines(layout: Layout, task_id: str, wanted: Iterable[str]) -> Iterator[bytes]:
+    """All lines of some days, in order; blank, torn and foreign ones too. Raises StorageError."""
+    parts = days(layout, task_id)
+    for day in wanted:
+        for part in parts.get(day, []):
+            with suppress(FileNotFoundError), part.open() as file:  # retention deleted it meanwhile
+                for block, _ in blocks(file):
+                    yield from block
 
 
 def free_number(taken: dict[int, Part]) -> int:

@@ -78,7 +78,7 @@ def keep(layout: Layout, config: Config, *, dry_run: bool = False, now: float | 
     gone, shrunk = 0, 0
     for step in _too_old(layout, config, today, closed):
         gone += step.freed
-        yield step if dry_run else _delete(layout, step)
+        yield step if dry_run else _delete(step)
     for task_id, part, step in _to_compress(layout, config, today, closed):
         if dry_run:
             day = part.path.name[:10]
@@ -89,7 +89,7 @@ def keep(layout: Layout, config: Config, *, dry_run: bool = False, now: float | 
             yield _compress(layout, task_id, part, step)
     over = _size(layout.root) - (gone + shrunk if dry_run else 0) - int(config.storage.max_size_gb * 1e9)
     for step in _to_make_room(layout, closed, over, config.storage.max_size_gb):
-        yield step if dry_run else _delete(layout, step)
+        yield step if dry_run else _delete(step)
 
 
 def _age(day: str, today: str) -> int:
@@ -101,15 +101,16 @@ def _age(day: str, today: str) -> int:
 
 def _too_old(layout: Layout, config: Config, today: str, closed: str) -> Iterator[Step]:
     rest = config.storage.retention_days
+    days = config.retention.executions.keep_days
     for task_id in layout.logged_tasks():
-        days = config.retention.executions.keep_days
         for day, parts in raw.days(layout, task_id).items():
             if _valid(day) and day < closed and _age(day, today) > days:
                 for part in parts[::-1]:  # the live one first, as the others keep their numbers without it
                     yield _deletion("executions", part.path, f"older than {days} days", task_id)
         kept = config.retention.validations.keep_days
         yield from _old_files("validations", layout.validations(task_id), kept, today, task_id)
-        yield from _old_files("analytics", layout.analytics(task_id), rest, today, task_id)
+        # As long as the raw log is here, its counts would only be made again.
+        yield from _old_files("analytics", layout.analytics(task_id), max(rest, days), today, task_id)
     yield from _old_files("ledger", layout.root / "ledger", rest, today)
     yield from _unused(layout.root / "cache", rest)
 
@@ -192,14 +193,15 @@ def _size(root: Path) -> int:
 # --- doing it -----------------------------------------------------------------------------------------------
 
 
-def _delete(layout: Layout, step: Step) -> Step:
+def _delete(step: Step) -> Step:
     try:
-        with storage_errors(step.path), suppress(FileNotFoundError):
-            if step.kind == "executions" and step.task_id is not None:
-                with only_one(layout.executions(step.task_id)), locked(step.path):
-                    step.path.unlink()
-            else:
-                step.path.unlink()
+        with (
+            storage_errors(step.path),
+            suppress(FileNotFoundError),
+            only_one(step.path.parent),
+            locked(step.path),
+        ):
+            step.path.unlink()
     except StorageError as error:
         return replace(step, freed=0, trouble=str(error))
     return step
@@ -260,9 +262,10 @@ def locked(path: Path) -> Iterator[None]:
 
 def _sweep(layout: Layout, task_id: str) -> None:
     """Remove what a killed run left: temporaries, and sealed files whose gzip is whole."""
-    place = layout.executions(task_id)
+    for place in (layout.analytics(task_id), layout.executions(task_id)):
+        with suppress(FileNotFoundError), only_one(place):
+            layout.sweep(place)
     with suppress(FileNotFoundError), only_one(place):
-        layout.sweep(place)
         for parts in raw.days(layout, task_id).values():
             for part in parts:
                 if part.kind == "gzip":

@@ -118,8 +118,13 @@ def daily(layout: Layout, task_id: str, day: str) -> DayStats:
 
 def window(layout: Layout, task_id: str, days: Iterable[str]) -> list[DayStats]:
     """The statistics of several days, each brought up to date. Raises StorageError as `daily` does."""
-    parts = raw.days(layout, task_id)
-    return [_current(layout, task_id, day, parts.get(day, [])) for day in days]
+    wanted = list(days)
+    while True:
+        try:
+            parts = raw.days(layout, task_id)
+            return [_current(layout, task_id, day, parts.get(day, [])) for day in wanted]
+        except FileNotFoundError:  # retention has just renamed or removed a part
+            continue
 
 
 def minutes(layout: Layout, task_id: str, day: str) -> dict[str, Slice]:

@@ -43,7 +43,7 @@ def _backwards(layout: Layout, task_id: str) -> Iterator[bytes]:
     """Lines of a task's log, the last one first."""
     for parts in reversed(raw.days(layout, task_id).values()):
         for part in reversed(parts):
-            with part.open() as file:
+            with suppress(FileNotFoundError), part.open() as file:
                 if part.kind == "gzip":  # can be read forwards alone
                     yield from reversed([line for lines, _ in raw.blocks(file) for line in lines])
                     continue

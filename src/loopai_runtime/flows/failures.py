@@ -17,7 +17,7 @@ from loopai_runtime.datasets import raw, tally
 from loopai_runtime.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from loopai_runtime.datasets.checked import Checked
     from loopai_runtime.flows.analysis import Analysis
@@ -100,8 +100,8 @@ def _errors(layout: Layout, task_id: str, analysis: Analysis) -> Iterator[Patter
         return
     examples: dict[str, list[dict[str, Any]]] = {}
     days = [day.day for day in analysis.stats[task_id] if day.counts.failures]
-    for line in _lines(layout, task_id, reversed(days)):
-        if b'"status":"success"' in line or (b'"status": "success"' in line and b'"error"' not in line):
+    for line in raw.lines(layout, task_id, reversed(days)):
+        if b'"error"' not in line:
             continue
         record = _record(line)
         if record is not None and isinstance(error := record.get("error"), dict):
@@ -122,7 +122,7 @@ def _inputs(
     found: dict[str, Any] = {}
     others: list[Any] = []
     left = {id_.encode() for id_ in wanted}
-    for line in _lines(layout, task_id, days):
+    for line in raw.lines(layout, task_id, days):
         match = _ID.search(line)
         if match is None or (match[1] not in left and len(others) >= _BACKGROUND):
             continue
@@ -137,15 +137,6 @@ def _inputs(
         else:
             others.append(record["input"])
     return found, others
-
-
-def _lines(layout: Layout, task_id: str, days: Iterable[str]) -> Iterator[bytes]:
-    parts = raw.days(layout, task_id)
-    for day in days:
-        for part in parts.get(day, []):
-            with part.open() as file:
-                for lines, _ in raw.blocks(file):
-                    yield from lines
 
 
 def _record(line: bytes) -> dict[str, Any] | None:

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.executions import execution
 
 from loopai_runtime import jsonl
 from loopai_runtime.config import Config
 from loopai_runtime.datasets import raw, retention, stats
 from loopai_runtime.datasets.execution_log import ExecutionLog
 from loopai_runtime.layout import Layout, make_dir
-from tests.executions import execution
 
 NOON = float(calendar.timegm((2026, 3, 10, 12, 0, 0)))
 TODAY = "2026-03-10"

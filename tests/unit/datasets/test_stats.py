@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.executions import DAY, execution
 
 from loopai_runtime import jsonl
 from loopai_runtime.datasets import raw, stats
@@ -22,8 +23,6 @@ from loopai_runtime.datasets.tally import MAX_LABELS, OTHER
 from loopai_runtime.errors import StorageError
 from loopai_runtime.layout import Layout
 from loopai_runtime.models import utc_now
-
-from tests.executions import DAY, execution
 
 
 @pytest.fixture
