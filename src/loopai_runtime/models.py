@@ -235,13 +235,6 @@ class CompareConfig(FieldComparison):
     fields: dict[str, FieldComparison] = Field({}, description="property -> how it is compared")
 
 
-class TokenPrices(Record):
-    """US dollars for a million tokens."""
-
-    input: float = Field(ge=0)
-    output: float = Field(ge=0)
-
-
 class GenerateOptions(Record):
     strategy: Literal["auto", "rule", "ml", "hybrid", "dsl", "extract", "llm"] = "auto"
     model: str | None = Field(None, description="a model name for litellm; null stays offline")

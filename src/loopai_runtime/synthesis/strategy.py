@@ -204,5 +204,7 @@ class Synthesis:
     suspects: list[Suspect] = field(repr=False)
     more_examples: int | None
     advice: str
+    judged_rows: Sequence[int] | None = field(default=None, repr=False)
+    """The rows that `predictions` are of; None: all of them."""
     unseen: Callable[[Rows], list[Prediction]] | None = field(default=None, repr=False, compare=False)
     """What a program made in the same way from all other rows answers to these; another is compared with that."""

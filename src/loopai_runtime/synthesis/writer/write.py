@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from loopai_runtime import jsonl
 from loopai_runtime.errors import PolicyRefused
@@ -15,11 +15,13 @@ from loopai_runtime.synthesis.judge import standard_error
 from loopai_runtime.synthesis.select import corrected
 from loopai_runtime.synthesis.strategy import Calibration, Candidate, Problem, Suspect, Synthesis
 from loopai_runtime.synthesis.synthesize import CONFIDENCE, SURELY_WRONG, complexity
+from loopai_runtime.synthesis.writer import invent
 from loopai_runtime.synthesis.writer.angles import angles
 from loopai_runtime.synthesis.writer.contest import Entrant, Judging, wins
 from loopai_runtime.synthesis.writer.drafts import MAX_TOKENS, REPAIRS, Asks, Draft, Workshop, briefed, hidden
 from loopai_runtime.synthesis.writer.kinds import kind_of
-from loopai_runtime.synthesis.writer.plan import plan
+from loopai_runtime.synthesis.writer.plan import PROGRAMS, plan
+from loopai_runtime.synthesis.writer.showing import MOST_CHARACTERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -47,11 +49,14 @@ class Asked:
 
 @dataclass(frozen=True)
 class Prompts:
-    """What would be asked first, and the most that everything could cost; None where no price is known."""
+    """What would be asked first, in how many calls at most, and the most that all of them could cost."""
 
     messages: list[list[dict[str, str]]]
     calls: int
     most_usd: float
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"calls": self.calls, "most_usd": round(self.most_usd, 6), "prompts": self.messages}
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,8 @@ class Other:
 
 def preview(problem: Problem, model: Asks, seed: int, hide: Callable[[JSON], JSON] | None = None) -> Prompts:
     """The prompts, without a call. Raises ModelError where the price is not known and the model is elsewhere."""
+    if not len(problem):
+        return _preview_of_nothing(problem, model)
     shares = plan(problem, seed)
     drafts = briefed(hidden(problem, hide), shares, angles(kind_of(problem), len(shares)), seed)
     usd = 0.0
@@ -75,6 +82,17 @@ def preview(problem: Problem, model: Asks, seed: int, hide: Callable[[JSON], JSO
         repair = [*draft.messages, {"role": "user", "content": "x" * (_REPAIR_CHARACTERS + 4 * MAX_TOKENS)}]
         usd += REPAIRS * model.most_usd(repair, MAX_TOKENS)
     return Prompts([draft.messages for draft in drafts], len(drafts) * (1 + REPAIRS), usd)
+
+
+def _preview_of_nothing(problem: Problem, model: Asks) -> Prompts:
+    """Without an example some are made up and labelled first; the prompts for programs then show them."""
+    asked = [invent.messages(problem, way) for way in invent.WAYS]
+    usd = sum(model.most_usd(one, invent.MAX_TOKENS) for one in asked)
+    labelled = -(-invent.MOST // invent.AT_ONCE)
+    about = [{"role": "user", "content": "x" * MOST_CHARACTERS * 2}]
+    usd += labelled * model.most_usd(about, invent.MAX_TOKENS)
+    programs = PROGRAMS * (1 + REPAIRS)
+    return Prompts(asked, len(asked) + labelled + programs, usd + programs * model.most_usd(about * 4, MAX_TOKENS))
 
 
 def compete(
@@ -184,6 +202,7 @@ def _synthesis(
             if not hit and one >= SURELY_WRONG
         ],
         more_examples=None,
+        judged_rows=rows,
         advice="" if rows else "two examples at least are needed to judge a program",
     )
 
