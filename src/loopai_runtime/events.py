@@ -83,8 +83,11 @@ def _previous(line: bytes) -> str | None:
 
 def _last_line(path: Path) -> bytes | None:
     """The last line, as it will stand once `jsonl.append` has mended a torn one."""
-    lines = [line for line in path.read_bytes().split(b"\n")[-3:] if line]
-    torn = not path.read_bytes().endswith(b"\n")
-    if lines and torn and _previous(lines[-1]) is None:
-        lines.pop()
-    return lines[-1] if lines else None
+    *whole, tail = path.read_bytes().split(b"\n")
+    if tail:
+        try:
+            jsonl.loads(tail)
+            return tail
+        except InputError:
+            pass
+    return whole[-1] if whole else None

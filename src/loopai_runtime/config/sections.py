@@ -47,7 +47,7 @@ def _url(url: str) -> str:
     if not good:
         raise ValueError("must be a URL such as https://loopai.example.com")
     if parts.username is not None or parts.password is not None:
-        raise ValueError("must not hold a user name or password; the key belongs in cloud.api_key")
+        raise ValueError("must not hold a user name or password; the key belongs in api_key")
     return url.rstrip("/")
 
 
@@ -255,7 +255,7 @@ class Oracle(Section):
 
 class Llm(Section):
     max_usd_per_day: float | None = Field(
-        None, ge=0, description="US dollars a UTC day for all calls to language models; null: no limit"
+        10.0, ge=0, description="US dollars a UTC day for all calls to language models; null: no limit"
     )
 
 

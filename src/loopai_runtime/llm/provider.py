@@ -251,7 +251,7 @@ def failure(endpoint: Endpoint, exc: Exception, exchange: Exchange, timeout_s: f
     if exchange.why:
         return CallFailed(f"{where} {exchange.why}", "check api_base", retry=False, billed=exchange.sent)
     if exchange.late:
-        hint = "a slow model needs a longer llm.timeout_s"
+        hint = "try again, or ask a faster model"
         return CallFailed(
             f"{where} did not answer within {timeout_s:.3g} s", hint, retry=False, billed=exchange.sent
         )
@@ -283,7 +283,7 @@ def _of_status(endpoint: Endpoint, status: int, exc: Exception, retry_after: str
     where, said = endpoint.destination, _first_line(exc, endpoint)
     if status in (401, 403):
         variable = missing_key(endpoint)
-        hint = f"set {variable}" if variable else "check the key: the provider's variable, or llm.api_key"
+        hint = f"set {variable}" if variable else "check the key that the provider's environment variable holds"
         return CallFailed(f"{where} refused the key ({status}): {said}", hint, retry=False, billed=False)
     if status == 404:
         hint = "check the model's name and api_base"
