@@ -95,7 +95,8 @@ class Model:
     ) -> Reply:
         """The model's answer, from the cache where the same was asked before.
 
-        With a `schema`, `data` is a value that it accepts. `sample` tells draws of one prompt apart. Raises
+        Of `max_tokens` no more are asked for than the model can answer with. With a `schema`, `data` is a value
+        that it accepts. `sample` tells draws of one prompt apart. Raises
         ModelError, CapReached, MissingExtra.
         """
         question = {
@@ -115,7 +116,8 @@ class Model:
                 return self._reply(kept.text, compiled, spent)
             except ModelError:
                 pass  # kept by a version that read answers differently
-        reply = self._called(messages, purpose, max_tokens, temperature, compiled)
+        most = min(max_tokens, provider.longest_answer(self.endpoint) or max_tokens)
+        reply = self._called(messages, purpose, most, temperature, compiled)
         if self._cache:
             self._cache.put(question, Kept(reply.text, reply.spent.prompt_tokens, reply.spent.completion_tokens))
         return reply
