@@ -142,6 +142,8 @@ class Writer:
             said.append(f"{model} wrote no program: {asked.stopped}; the offline candidates it is")
         elif asked.stopped:
             said.append(f"{model} was not asked further: {asked.stopped}")
+        if asked.no_signs:
+            said.append(f"{model} named no signs for the linear model: {asked.no_signs}")
         if asked.running or self.usd:
             said.append(
                 f"{model}: {asked.running} of {asked.programs} programs run, {asked.repairs} repairs,"

@@ -63,8 +63,9 @@ def messages(problem: Problem, way: str) -> list[dict[str, str]]:
     names = ", ".join(map(jsonl.dumps, (known or [])[:100]))
     balance = f"about as many for each output ({names})" if known else "with outputs of every kind that occurs"
     text = (
-        f"{task(problem)}\n\n# What to make up\n{each} inputs, {balance}.\n{way}\nNo two alike, nor from one mould."
-        " No data of real persons. Each with the output that is right for it, by the description.\n\n"
+        f"{task(problem)}\n\n# What to make up\n{each} inputs, {balance}.\n{way}\n"
+        "No two alike, nor from one mould. No data of real persons. Each with the output that is right for it, by"
+        " the description.\n\n"
         'Answer with one JSON object {"rows": [{"input": ..., "output": ...}, ...]} and nothing else.'
     )
     return [{"role": "system", "content": _SYSTEM}, {"role": "user", "content": text}]
