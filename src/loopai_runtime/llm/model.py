@@ -71,7 +71,10 @@ class Model:
 
         Raises ModelError where the price is unknown and the endpoint is not this machine, MissingExtra.
         """
-        return self.prices(messages).usd(most_tokens(messages, schema), max_tokens)
+        return self.prices(messages).usd(most_tokens(messages, schema), self._possible(max_tokens))
+
+    def _possible(self, max_tokens: int) -> int:
+        return min(max_tokens, provider.longest_answer(self.endpoint) or max_tokens)
 
     def ask(
         self,
@@ -85,8 +88,9 @@ class Model:
     ) -> Reply:
         """The model's answer, from the cache where the same was asked before.
 
-        With a `schema`, `data` is a value that it accepts. `sample` tells draws of one prompt apart. Raises
-        ModelError, CapReached, MissingExtra, StorageError.
+        Of `max_tokens` no more are asked for than the model can answer with. With a `schema`, `data` is a value
+        that it accepts. `sample` tells draws of one prompt apart. Raises ModelError, CapReached, MissingExtra,
+        StorageError.
         """
         question = {
             "model": self.endpoint.model,
@@ -100,7 +104,7 @@ class Model:
         form = Form(Schema(schema)) if schema is not None else None
         if (kept := self._kept(question, form)) is not None:
             return kept
-        reply = self._persistently(messages, purpose, max_tokens, temperature, form)
+        reply = self._persistently(messages, purpose, self._possible(max_tokens), temperature, form)
         if self._cache:
             self._cache.put(question, Kept(reply.text, reply.spent.prompt_tokens, reply.spent.completion_tokens))
         return reply

@@ -143,6 +143,12 @@ def known_prices(endpoint: Endpoint, prompt_tokens: int) -> Prices | None:
     return Prices(rates[0] * 1e6, rates[1] * 1e6)
 
 
+def longest_answer(endpoint: Endpoint) -> int | None:
+    """The most tokens that the model can answer with, as far as litellm knows. Raises ModelError, MissingExtra."""
+    most = (_entry(resolve(endpoint)) or {}).get("max_output_tokens")
+    return most if isinstance(most, int) and most > 0 else None
+
+
 def _entry(resolved: Resolved) -> Mapping[str, Any] | None:
     library = litellm()
     for key in (resolved.name, f"{resolved.provider}/{resolved.plain}", resolved.plain):
