@@ -7,7 +7,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from loopai_runtime.errors import CapReached, ModelError
+from loopai_runtime.errors import CapReached, ModelError, UnusableAnswer
 from loopai_runtime.llm import provider
 from loopai_runtime.llm.bill import charge, most_tokens
 from loopai_runtime.llm.cache import Kept
@@ -194,13 +194,13 @@ class Model:
                 self._leaving = None
 
     def _whole(self, answer: provider.Answer, max_tokens: int) -> str:
-        """The text of an answer that came to its end. Raises ModelError."""
+        """The text of an answer that came to its end. Raises UnusableAnswer."""
         if answer.finish_reason == "length":
             message = f"the answer of {self.endpoint.model} was cut off at {max_tokens} tokens"
-            raise ModelError(message, hint="allow it more tokens, or ask for less")
+            raise UnusableAnswer(message, hint="allow it more tokens, or ask for less")
         if not answer.text.strip():
             why = answer.finish_reason if answer.finish_reason.isidentifier() else "no reason given"
-            raise ModelError(f"{self.endpoint.model} answered nothing ({why[:30]})")
+            raise UnusableAnswer(f"{self.endpoint.model} answered nothing ({why[:30]})")
         return answer.text
 
     def _reply(self, text: str, form: Form | None, spent: Spent) -> Reply:
@@ -210,7 +210,7 @@ class Model:
             return Reply(text, form.read(text), spent)
         except ValueError as exc:
             shown = " ".join(text[:400].split())[:80]
-            raise ModelError(
+            raise UnusableAnswer(
                 f"{self.endpoint.model} did not answer in the form asked for: {exc} (it began {shown!r})",
                 hint="a larger model keeps to forms better",
             ) from None
