@@ -26,8 +26,9 @@ def open_executor(
     """The version that `ref` names, loaded into a sandbox pool that lives as long as `stack`."""
     from loopai_runtime.artifacts.store import ArtifactStore
     from loopai_runtime.datasets.execution_log import ExecutionLog
-    from loopai_runtime.flows.execute import Executor, sampling_of
+    from loopai_runtime.flows.execute import Executor
     from loopai_runtime.flows.measure import open_pool
+    from loopai_runtime.flows.sample import sampling_of
 
     stored = ArtifactStore(settings.layout).read(ref)
     return Executor(

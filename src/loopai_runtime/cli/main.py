@@ -9,7 +9,19 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from loopai_runtime.cli import completion, generate, judge, keys, operate, options, run, serve, spec, versions
+from loopai_runtime.cli import (
+    completion,
+    generate,
+    judge,
+    keys,
+    operate,
+    options,
+    run,
+    sample,
+    serve,
+    spec,
+    versions,
+)
 
 _PANELS = (options.AUTHOR, options.USE, options.WATCH, options.IMPROVE, options.OPERATE)
 
@@ -72,7 +84,7 @@ def _global(
     """Options of the application itself; what they do happens before any command."""
 
 
-for _module in (spec, generate, judge, versions, run, serve, operate, keys, completion):
+for _module in (spec, generate, judge, versions, run, serve, sample, operate, keys, completion):
     _module.register(app)
 
 

@@ -7,11 +7,12 @@ the log.
 from __future__ import annotations
 
 from collections import deque
+from time import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from loopai_runtime.errors import InputError, LoopaiError, ProgramError, ProgramKilled, ProgramTimeout
 from loopai_runtime.models import new_id, utc_now
-from loopai_runtime.sampling import RandomSampling
+from loopai_runtime.sampling import NEVER, Sampler, Seen
 from loopai_runtime.sandbox import Program
 from loopai_runtime.schemas import Schema
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from loopai_runtime.artifacts.store import Stored
     from loopai_runtime.config import Config
     from loopai_runtime.datasets.execution_log import ExecutionLog
-    from loopai_runtime.layout import Layout
     from loopai_runtime.models import ProgramArtifact
     from loopai_runtime.sandbox import Outcome, SyncPool
 
@@ -89,9 +89,7 @@ class Result(NamedTuple):
 class Service:
     """One version as it answers: what it accepts, when it abstains, what is recorded. It runs nothing itself."""
 
-    def __init__(
-        self, artifact: ProgramArtifact, deployment_id: str, sampling: RandomSampling | None = None
-    ) -> None:
+    def __init__(self, artifact: ProgramArtifact, deployment_id: str, sampling: Sampler | None = None) -> None:
         self.artifact = artifact
         self.key = f"{artifact.task_id}@{artifact.version}"
         self._deployment_id = deployment_id
@@ -167,7 +165,13 @@ class Service:
         line["timestamp"] = utc_now()
         line["sampled"] = False
         if self._sampling is not None:
-            line["sampled"], line["pi"] = self._sampling.choose(execution_id)
+            line["sampled"], line["pi"] = (
+                NEVER
+                if failure or abstained
+                else self._sampling.choose(
+                    Seen(execution_id, request.input, outcome.output, outcome.confidence, time())
+                )
+            )
         line["deployment_id"] = self._deployment_id
         return line
 
@@ -192,7 +196,7 @@ class Executor:
         config: Config,
         *,
         deployment_id: str = "",
-        sampling: RandomSampling | None = None,
+        sampling: Sampler | None = None,
         log: ExecutionLog | None = None,
     ) -> None:
         self.artifact = stored.artifact
@@ -260,11 +264,6 @@ class Executor:
             if (waiting := self._service.queued(result, outcome)) is not None:
                 self._log.enqueue(self.artifact.task_id, waiting)
         return result
-
-
-def sampling_of(artifact: ProgramArtifact, config: Config, layout: Layout) -> RandomSampling:
-    """How the version's executions are chosen for checking. Raises StorageError."""
-    return RandomSampling(config.sampling_rate(artifact.sampling_rate), layout.secret("sampling"))
 
 
 def failure_of(outcome: Outcome) -> ProgramError | None:

@@ -6,6 +6,7 @@ leaves the one before it serving.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,7 +15,8 @@ from typing import TYPE_CHECKING
 from loopai_runtime import jsonl
 from loopai_runtime.artifacts.store import ArtifactStore
 from loopai_runtime.errors import Busy, LoopaiError, NotFound
-from loopai_runtime.flows.execute import Request, Result, Service, sampling_of
+from loopai_runtime.flows.execute import Request, Result, Service
+from loopai_runtime.flows.sample import sampling_of
 
 if TYPE_CHECKING:
     from loopai_runtime.config import Config
@@ -127,7 +129,8 @@ class Traffic:
                 lane.trouble = None
                 return
             stored = self._store.read(f"{task_id}@{active}")
-            sampling = sampling_of(stored.artifact, self._config, self._layout)
+            # in a thread, as a budget is followed up in the day's log
+            sampling = await asyncio.to_thread(sampling_of, stored.artifact, self._config, self._layout)
             service = Service(stored.artifact, self._deployment_id, sampling)
             program = service.program(stored.code, self._config)
             await self._pool.load(program)
