@@ -84,7 +84,7 @@ class Sampler:
         self._boost = None
         if "temporal" in plan.strategies and plan.changed_at is not None:
             self._boost = Boost(plan.changed_at, plan.boost, plan.half_life_s)
-        self._is_plain = not self._weights and self._boost is None and pace is None
+        self._is_plain = not self._weights and self._boost is None and plan.labels_per_day is None and pace is None
 
     @property
     def rate(self) -> float:
@@ -93,10 +93,10 @@ class Sampler:
 
     def choose(self, seen: Seen) -> Choice:
         """Decide on one execution; each is to be asked about once, in the order in which they happen."""
-        if self.plan.labels_per_day == 0:
-            return NEVER
         if self._is_plain:
             return Choice(self._draw(seen.execution_id, self._rate), self._rate)
+        if self.plan.labels_per_day == 0:
+            return NEVER
         rate = self._pace.rate(seen.at) if self._pace else self._rate
         pi = rate * self._relative(seen) if self._weights else rate
         if self._boost is not None:

@@ -10,9 +10,9 @@ from zlib import crc32
 _CLUSTERS = 8
 _STRATA = 256
 _FORGET_AT = 20_000  # executions, after which the older half of what was counted fades
-_OPENING = 200  # characters of an input that its cluster is told from
+_OPENING = 100  # characters of an input that its cluster is told from
 _PARTS = 16  # of an input, looked at for them
-_WORD = re.compile(r"[^\W\d_]+")
+_WORD = re.compile(rb"[A-Za-z\x80-\xff]+")
 
 
 def uncertainty(confidence: float | None) -> float | None:
@@ -69,24 +69,24 @@ class Boost:
 def cluster(value: Any) -> int:
     """One of eight groups, the same for inputs that begin alike: their smallest hashed word (MinHash, Broder 1997:
     two inputs share it with the probability that is the overlap of their words)."""
-    words = _WORD.findall(_opening(value))
-    return min([crc32(word.encode()) for word in words]) % _CLUSTERS if words else 0
+    words = _WORD.findall(_opening(value).encode("utf-8", "surrogatepass"))
+    return min(map(crc32, words)) % _CLUSTERS if words else 0
 
 
 def _opening(value: Any) -> str:
     """The first characters of the first texts of an input."""
     if isinstance(value, str):
         return value[:_OPENING]
-    text, waiting = "", [value]
-    for _ in range(_PARTS):
-        if not waiting or len(text) >= _OPENING:
-            break
+    text, waiting, parts = "", [value], 0
+    while waiting and parts < _PARTS and len(text) < _OPENING:
         item = waiting.pop()
+        parts += 1
         if isinstance(item, str):
-            text += " " + item[:_OPENING]
-        elif isinstance(item, dict | list):
-            parts = item.values() if isinstance(item, dict) else item
-            waiting.extend(reversed(list(islice(parts, _PARTS))))
+            text = f"{text} {item[:_OPENING]}"
+        elif isinstance(item, dict):
+            waiting += list(islice(item.values(), _PARTS))[::-1]
+        elif isinstance(item, list):
+            waiting += item[:_PARTS][::-1]
     return text[:_OPENING]
 
 
