@@ -230,7 +230,7 @@ def measure(
     are_labels = bool(examples.label_counts)
     if others:
         return latency_of(outcomes), of_unlabelled(unlabelled, others, inputs, are_labels)
-    return latency_of(outcomes), of_examples(synthesis.predictions, are_labels)
+    return latency_of(outcomes), of_examples(synthesis.predictions, are_labels, inputs)
 
 
 def describe(
