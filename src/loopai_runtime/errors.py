@@ -14,7 +14,10 @@
     ├── Busy                        6    503    a lock is held, a server already runs
     ├── BatchFailed                 7    207    some line of a batch failed
     ├── TamperedArtifact            1    500    an artifact that is not what its digest says
+    ├── ModelError                  1    502    a language model: no key, refused, late, cut off, not an answer
+    ├── CapReached                  1    402    the call that would have passed the limit of money was not made
     ├── StorageError                1    507    the data directory: read-only, full, damaged
+    ├── OracleError                 1    502    the oracle did not answer, or not what was asked for
     ├── ProgramError                1    500    the program raised, or answered what its schema forbids
     │   ├── ProgramKilled           1    500    stopped by the cage or the memory limit
     │   └── ProgramTimeout        124    504    stopped by the clock
@@ -26,7 +29,7 @@ An error's text is what happened; `where` is the file, line or JSON path; `hint`
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,9 +169,47 @@ class TamperedArtifact(LoopaiError):
     kind = "tampered"
 
 
+class ModelError(LoopaiError):
+    """A language model cannot be asked, or did not give an answer that can be used."""
+
+    http_status = 502
+    kind = "model"
+
+
+class CapReached(LoopaiError):
+    """The call that could have passed a limit of money was not made."""
+
+    http_status = 402
+    kind = "cap"
+
+
 class StorageError(LoopaiError):
     http_status = 507
     kind = "storage"
+
+
+class OracleError(LoopaiError):
+    """The oracle has no answer to an input. `why` tells apart what a caller does about it:
+
+    unreachable (ask later), answer (this input got none that is usable), pending (a person will answer), money.
+    """
+
+    http_status = 502
+    kind = "oracle"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        why: Literal["unreachable", "answer", "pending", "money"] = "unreachable",
+        billed: bool = False,
+        where: str | None = None,
+        hint: str | None = None,
+    ) -> None:
+        """`billed`: the call may have to be paid for all the same."""
+        super().__init__(message, where=where, hint=hint)
+        self.why = why
+        self.billed = billed
 
 
 class ProgramError(LoopaiError):

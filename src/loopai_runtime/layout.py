@@ -219,9 +219,17 @@ class Layout:
     def examples(self, task_id: str) -> Path:
         return self.task(task_id) / "examples.jsonl"
 
+    def labels(self, task_id: str) -> Path:
+        """Right answers that came in after the specification: of persons, oracles, or made up."""
+        return self.task(task_id) / "labels.jsonl"
+
     def queue(self, task_id: str) -> Path:
-        """Inputs on which the task's program abstained, for a person to answer."""
+        """Inputs that wait for a person's answer."""
         return self.task(task_id) / "queue.jsonl"
+
+    def spec_origin(self, task_id: str) -> Path:
+        """Where the specification was read from: the files that it names are relative to that."""
+        return self.task(task_id) / "spec.origin"
 
     def suggestions(self, task_id: str) -> Path:
         """Inputs that would teach the task most if they were labelled."""
@@ -243,12 +251,56 @@ class Layout:
         return self.artifacts(task_id) / "active"
 
     # --- datasets
+    @property
+    def datasets(self) -> Path:
+        return self.root / "datasets"
+
+    def logged_tasks(self) -> list[str]:
+        """The ids of all tasks that anything was logged of, sorted."""
+        with suppress(FileNotFoundError, NotADirectoryError), storage_errors(self.datasets):
+            return sorted(entry.name for entry in self.datasets.iterdir() if is_slug(entry.name))
+        return []
+
     def executions(self, task_id: str, day: str | None = None) -> Path:
         """The directory of execution logs, or the file of `day` (`2025-10-26`, UTC)."""
-        place = self.root / "datasets" / checked_task(task_id) / "executions"
+        place = self.datasets / checked_task(task_id) / "executions"
         return place / f"{checked_day(day)}.jsonl" if day else place
 
+    def validations(self, task_id: str, day: str | None = None) -> Path:
+        """The directory of validations, or the file of those of executions of `day`."""
+        place = self.root / "datasets" / checked_task(task_id) / "validations"
+        return place / f"sampled-{checked_day(day)}.jsonl" if day else place
+
+    def oracle_audit(self, task_id: str) -> Path:
+        """How right the task's oracle was on gold labels."""
+        return self.validations(task_id) / "oracle-audit.json"
+
+    def analytics(self, task_id: str) -> Path:
+        return self.datasets / checked_task(task_id) / "analytics"
+
+    def daily_stats(self, task_id: str, day: str) -> Path:
+        return self.analytics(task_id) / f"daily-stats-{checked_day(day)}.json"
+
+    def minutes(self, task_id: str, day: str) -> Path:
+        """What `daily_stats` adds up, minute by minute."""
+        return self.analytics(task_id) / f"minutes-{checked_day(day)}.jsonl"
+
+    # --- money, and what left
+    @property
+    def audit(self) -> Path:
+        """What left this machine and what was decided: a hash-chained file a day."""
+        return self.root / "audit"
+
+    @property
+    def ledger(self) -> Path:
+        """What models have cost: a file a day."""
+        return self.root / "ledger"
+
     # --- the rest
+    def cache(self, name: str) -> Path:
+        """What may be deleted at any time."""
+        return self.root / "cache" / _plain(name)
+
     @property
     def config_file(self) -> Path:
         return self.root / CONFIG_FILE
@@ -287,19 +339,22 @@ class Layout:
         return name
 
     @contextmanager
-    def lock(self, task_id: str, timeout_s: float = 0.0) -> Iterator[None]:
-        """Hold the task's lock against other processes. Raises Busy after `timeout_s` seconds (negative: wait)."""
+    def lock(self, task_id: str, timeout_s: float = 0.0, what: str = "changing") -> Iterator[None]:
+        """Hold the task's lock against other processes. Raises Busy after `timeout_s` seconds (negative: wait).
+
+        `what` is done to the task under it; each has a lock of its own.
+        """
         from filelock import FileLock, Timeout
 
         name = checked_task(task_id)
-        path = make_dir(self.run) / f"{name}.lock"
+        path = make_dir(self.run) / (f"{name}.lock" if what == "changing" else f"{name}.{_plain(what)}.lock")
         with storage_errors(path):
             lock = FileLock(path, timeout=timeout_s, mode=FILE_MODE)
             try:
                 lock.acquire()
             except Timeout:
                 raise Busy(
-                    f"another process is changing the task {name}",
+                    f"another process is {what} the task {name}",
                     where=str(path),
                     hint="wait for it to end, or give --lock-timeout SECONDS",
                 ) from None

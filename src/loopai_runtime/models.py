@@ -168,18 +168,82 @@ class AbstainPolicy(Record):
     )
 
 
+class TokenPrices(Record):
+    """US dollars for a million tokens."""
+
+    input: float = Field(ge=0)
+    output: float = Field(ge=0)
+
+
 class OracleConfig(Record):
     """Who knows the right answer. Which options go with which kind is checked where the oracle is built."""
 
-    model_config = ConfigDict(extra="allow")
     kind: Literal["llm", "openai", "http", "command", "labels", "human"]
-    send: Literal["redacted", "full", "none"] | None = None
+    send: Literal["redacted", "full", "none"] | None = Field(
+        None, description="what llm, openai and http may see; null: redacted, but full to this machine (loopback)"
+    )
+    model: str | None = Field(None, min_length=1, description="llm, openai: the model's name")
+    url: str | None = Field(
+        None, min_length=1, description="openai, llm: the API's base URL (…/v1); http: where inputs are posted to"
+    )
+    api_key: str | None = Field(None, description="llm, openai, http: the key, best as ${NAME} of the environment")
+    headers: dict[str, str] = Field({}, description="openai, http: further headers; ${NAME} is expanded")
+    prices: TokenPrices | None = Field(None, description="llm, openai: US dollars for a million tokens")
+    usd_per_call: float | None = Field(None, ge=0, description="http, command: US dollars that one call costs")
+    max_usd_per_day: float = Field(1.0, ge=0, description="US dollars that this task's oracle may cost a day")
+    n: int = Field(1, ge=1, le=15, description="llm, openai: how often to ask; more than half must agree")
+    examples: int | None = Field(
+        None,
+        ge=0,
+        le=50,
+        description="llm, openai: how many of the task's examples to show; null: one a label, at least 8",
+    )
+    max_tokens: int = Field(1024, ge=1, le=65_536, description="llm, openai: of one answer")
+    command: list[str] | str | None = Field(
+        None, description="command: one input a line on its stdin, one answer a line on its stdout; no shell"
+    )
+    file: str | None = Field(
+        None, min_length=1, description="labels: CSV, JSONL or JSON instead of the task's labels.jsonl"
+    )
+    input: dict[str, str] | str | None = Field(
+        None, description="labels: which columns of the file, as examples_from"
+    )
+    output: str | None = Field(None, description="labels: the file's column that holds the answer")
+    timeout_s: float = Field(30.0, gt=0, le=3600, description="seconds for one call")
+    max_wait_s: float = Field(5.0, gt=0, le=300, description="seconds a request waits for a deferred answer")
+    concurrency: int = Field(4, ge=1, le=64, description="calls at the same time")
+    batch: int = Field(1, ge=1, le=1000, description="http, command: inputs in one call")
+    rate: float | None = Field(None, gt=0, description="calls a second at most; null: no limit")
+    cache: bool = Field(True, description="keep answers, so that an input is paid for once")
+
+
+class FieldComparison(Record):
+    """How one value is compared with the right one; what is left out is as for the whole output."""
+
+    method: Literal["exact", "fuzzy", "semantic"] | None = Field(
+        None,
+        description="exact: equal JSON; fuzzy: nearly the same text; semantic: the oracle says they mean the same",
+    )
+    threshold: float | None = Field(None, ge=0, le=1, description="similarity from which texts count as the same")
+    tolerance: float | None = Field(None, ge=0, description="difference up to which numbers count as the same")
+    arrays: Literal["list", "set"] | None = Field(None, description="set: neither order nor repetition matter")
+
+
+class CompareConfig(FieldComparison):
+    """When an output counts as right. `fields` names properties, inner ones as `address.city`."""
+
+    fields: dict[str, FieldComparison] = Field({}, description="property -> how it is compared")
 
 
 class GenerateOptions(Record):
     strategy: Literal["auto", "rule", "ml", "hybrid", "dsl", "extract", "llm"] = "auto"
     model: str | None = Field(None, description="a model name for litellm; null stays offline")
-    max_cost_usd: float = Field(1.0, ge=0)
+    api_base: str | None = Field(None, description="where the model is, instead of its provider's own address")
+    prices: TokenPrices | None = Field(None, description="of the model, instead of what litellm knows")
+    max_cost_usd: float = Field(1.0, ge=0, description="what one generate may spend; 0 makes no call")
+    send: Literal["redacted", "full"] | None = Field(
+        None, description="examples in prompts; null: redacted, but full to this machine (loopback)"
+    )
     seed: int = Field(0, ge=0, lt=2**32)
 
 
@@ -199,6 +263,7 @@ class TaskSpecification(Record):
     sampling_rate: float = Field(0.05, ge=0, le=1, description="share of executions that the oracle checks")
     abstain: AbstainPolicy | None = Field(None, description="when to say nothing rather than guess; null: never")
     oracle: OracleConfig | None = Field(None, description="who knows the right answer")
+    compare: CompareConfig = Field(CompareConfig(), description="when an output counts as right; exact by default")
     generate: GenerateOptions = Field(GenerateOptions(), description="how the program is written")
     id: str | None = Field(None, description="a UUID; given by the platform")
     created_at: str | None = Field(None, description="given by the platform")
@@ -338,6 +403,16 @@ class ValidationRecord(Record):
     comparison_method: ComparisonMethod
     pi: float | None = Field(None, ge=0, le=1)
     timestamp: str
+    oracle: str | None = Field(None, description="who said so: kind, and its model")
+    fields: dict[str, float] | None = Field(None, description="of an object: property -> how similar")
+
+    def line(self) -> dict[str, Any]:
+        """The record as its line in the file: the contract's names, absent fields left out."""
+        line = self.model_dump(mode="json", by_alias=True)
+        return {name: value for name, value in line.items() if value is not None or name in _MAY_BE_NULL}
+
+
+_MAY_BE_NULL = frozenset({"output", "oracle_output"})
 
 
 # --- what an edge reports -----------------------------------------------------------------------------------

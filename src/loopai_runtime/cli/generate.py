@@ -44,6 +44,25 @@ def generate(
             show_default=False,
         ),
     ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            metavar="NAME",
+            help="A language model, by its name for litellm, that writes programs too.",
+            show_default=False,
+        ),
+    ] = None,
+    max_cost: Annotated[
+        float | None,
+        typer.Option(
+            "--max-cost",
+            metavar="USD",
+            min=0,
+            help="The most that calls to it may cost; 0 makes none.",
+            show_default=False,
+        ),
+    ] = None,
     plot: Annotated[
         Path | None,
         typer.Option(
@@ -65,6 +84,7 @@ def generate(
     from loopai_runtime.cli.plot import offload_curve, require_plotting
     from loopai_runtime.cli.render import as_json, out, progress, say
     from loopai_runtime.flows.check import not_applied
+    from loopai_runtime.flows.generate import Ask
     from loopai_runtime.flows.generate import generate as run_flow
     from loopai_runtime.synthesis.specfile import load
 
@@ -80,9 +100,7 @@ def generate(
             loaded,
             settings.layout,
             settings.config,
-            strategy=strategy,
-            seed=seed,
-            budget_s=budget_s,
+            Ask(strategy, seed, budget_s, model, max_cost, say),
             lock_timeout_s=lock_timeout,
             progress=lambda what, share: advance(None if share is None else int(share * 100), what),
         )
@@ -158,6 +176,8 @@ def conclude(made: Generated) -> None:
     ref = f"{artifact.task_id}@{artifact.version}"
     for warning in made.examples.warnings[:10]:
         say(f"warning: {warning}")
+    for note in made.writing.notes if made.writing else []:
+        say(note)
     say(
         f"{ref}: {artifact.learner} program, {_size(artifact.complexity_metrics.bytes)}; {_promise(made)}; "
         f"p99 {gate.p99_ms:.2f} ms (target {gate.latency_target_ms:g})"

@@ -25,7 +25,9 @@ def open_executor(
 ) -> Executor:
     """The version that `ref` names, loaded into a sandbox pool that lives as long as `stack`."""
     from loopai_runtime.artifacts.store import ArtifactStore
+    from loopai_runtime.cli.render import say
     from loopai_runtime.datasets.execution_log import ExecutionLog
+    from loopai_runtime.flows.defer import deferral_of
     from loopai_runtime.flows.execute import Executor
     from loopai_runtime.flows.measure import open_pool
     from loopai_runtime.flows.sample import sampling_of
@@ -39,6 +41,7 @@ def open_executor(
         deployment_id=settings.layout.deployment_id(settings.config) if record else "",
         sampling=sampling_of(stored.artifact, settings.config, settings.layout) if record else None,
         log=ExecutionLog(settings.layout) if record else None,
+        deferral=deferral_of(stored.artifact, settings.layout, settings.config, say) if record else None,
     )
 
 

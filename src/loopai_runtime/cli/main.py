@@ -10,16 +10,20 @@ import typer
 from typer.core import TyperGroup
 
 from loopai_runtime.cli import (
+    analyze,
     completion,
     generate,
     judge,
     keys,
+    label,
+    logs,
     operate,
     options,
     run,
     sample,
     serve,
     spec,
+    validate,
     versions,
 )
 
@@ -84,7 +88,22 @@ def _global(
     """Options of the application itself; what they do happens before any command."""
 
 
-for _module in (spec, generate, judge, versions, run, serve, sample, operate, keys, completion):
+for _module in (
+    spec,
+    generate,
+    judge,
+    label,
+    versions,
+    run,
+    serve,
+    sample,
+    validate,
+    analyze,
+    logs,
+    operate,
+    keys,
+    completion,
+):
     _module.register(app)
 
 

@@ -45,6 +45,7 @@ class Config(Section):
     improvement: sections.Improvement = sections.Improvement()
     rollout: sections.Rollout = sections.Rollout()
     oracle: sections.Oracle = sections.Oracle()
+    llm: sections.Llm = sections.Llm()
     logging: sections.Logging = sections.Logging()
 
     _origins: dict[str, Origin] = PrivateAttr(default_factory=dict)

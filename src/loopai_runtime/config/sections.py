@@ -48,7 +48,7 @@ def _url(url: str) -> str:
     if not good:
         raise ValueError("must be a URL such as https://loopai.example.com")
     if parts.username is not None or parts.password is not None:
-        raise ValueError("must not hold a user name or password; the key belongs in cloud.api_key")
+        raise ValueError("must not hold a user name or password; the key belongs in api_key")
     return url.rstrip("/")
 
 
@@ -264,8 +264,23 @@ class Rollout(Section):
 
 
 class Oracle(Section):
+    """What is set here wins over the specification's oracle; with `kind`, there need be none."""
+
+    kind: Literal["llm", "openai", "http", "command", "labels", "human"] | None = Field(
+        None, description="who knows the right answer, for every task; null: as each specification says"
+    )
+    model: str | None = Field(None, min_length=1, description="the model of an oracle of kind llm or openai")
+    url: Url | None = Field(None, description="where an oracle of kind llm, openai or http is")
+    api_key: Key | None = Field(None, description="its key")
+    max_usd_per_day: float | None = Field(None, ge=0, description="US dollars a day for each task's oracle")
     send: Literal["redacted", "full", "none"] | None = Field(
         None, description="what an LLM or HTTP oracle may see; null: redacted, but full to this machine (loopback)"
+    )
+
+
+class Llm(Section):
+    max_usd_per_day: float | None = Field(
+        10.0, ge=0, description="US dollars a UTC day for all calls to language models; null: no limit"
     )
 
 

@@ -77,7 +77,7 @@ class Edge:
                 await self._watching
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_DRAIN_S):
-                while self.traffic.in_flight:
+                while self.traffic.in_flight or self.traffic.deferred:
                     await asyncio.sleep(0.005)
         await self.pool.__aexit__(None, None, None)
         self.log.close()

@@ -49,6 +49,7 @@ class Metrics:
         self._executions: Counter[tuple[str, int, str]] = Counter()
         self._sampling: Counter[tuple[str, bool]] = Counter()
         self._abstained: Counter[tuple[str, int]] = Counter()
+        self._deferred: Counter[tuple[str, int]] = Counter()
         self._durations: dict[tuple[str, int], _Durations] = {}
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
@@ -69,6 +70,8 @@ class Metrics:
         durations.total_ms += took_ms
         if record.get("abstained"):
             self._abstained[task_id, version] += 1
+            if record["source"] == "oracle":
+                self._deferred[task_id, version] += 1
 
     def follow(self, traffic: Traffic, pool: Pool, kept: LiveLog) -> None:
         """Whose state is part of what is said."""
@@ -97,10 +100,14 @@ class Metrics:
         for (task_id, sampled), count in self._sampling.items():
             sampling.add_metric([task_id, "true" if sampled else "false"], count)
         yield sampling
-        abstained = CounterMetricFamily("loopai_abstained", "Answers withheld.", labels=["task_id", "version"])
-        for (task_id, version), count in self._abstained.items():
-            abstained.add_metric([task_id, str(version)], count)
-        yield abstained
+        for name, text, counts in (
+            ("loopai_abstained", "Answers that a program withheld.", self._abstained),
+            ("loopai_deferred", "Of those, answered by the oracle.", self._deferred),
+        ):
+            counter = CounterMetricFamily(name, text, labels=["task_id", "version"])
+            for (task_id, version), count in counts.items():
+                counter.add_metric([task_id, str(version)], count)
+            yield counter
         refused = CounterMetricFamily(
             "loopai_requests_refused", "Requests that executed nothing.", labels=["status"]
         )
@@ -114,6 +121,7 @@ class Metrics:
 def _state(traffic: Traffic, pool: Pool, kept: LiveLog) -> Iterator[Metric]:
     troubled = len(traffic.troubles) + sum(lane.trouble is not None for lane in traffic.lanes.values())
     yield GaugeMetricFamily("loopai_in_flight", "Executions under way.", traffic.in_flight)
+    yield GaugeMetricFamily("loopai_waiting_for_oracle", "Requests that wait for an oracle.", traffic.deferred)
     yield GaugeMetricFamily("loopai_queue_depth", "Calls that wait for an executor.", pool.waiting)
     yield GaugeMetricFamily("loopai_active_tasks", "Tasks that are served.", len(traffic.lanes))
     yield GaugeMetricFamily("loopai_tasks_in_trouble", "Tasks whose active version does not load.", troubled)

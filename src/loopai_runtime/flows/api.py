@@ -8,6 +8,7 @@ loopai.run("spam-detection", {"text": "Buy now!"}).output
 
 from __future__ import annotations
 
+import logging
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,9 @@ from typing import TYPE_CHECKING, Any
 from loopai_runtime.artifacts.store import ArtifactStore
 from loopai_runtime.config import Config
 from loopai_runtime.datasets.execution_log import ExecutionLog
+from loopai_runtime.flows.defer import deferral_of
 from loopai_runtime.flows.execute import Executor, Request
+from loopai_runtime.flows.generate import Ask
 from loopai_runtime.flows.generate import generate as _generate
 from loopai_runtime.flows.measure import open_pool
 from loopai_runtime.flows.sample import sampling_of
@@ -26,6 +29,8 @@ from loopai_runtime.synthesis.specfile import load
 if TYPE_CHECKING:
     from loopai_runtime.flows.generate import Generated
 
+log = logging.getLogger(__name__)
+
 
 def generate(
     spec: str | Path,
@@ -34,16 +39,20 @@ def generate(
     strategy: str | None = None,
     seed: int | None = None,
     budget_s: float = math.inf,
+    model: str | None = None,
+    max_cost_usd: float | None = None,
     **settings: Any,
 ) -> Generated:
     """Write, judge and store a new version from a specification file.
 
-    After `budget_s` seconds of judging the best candidate so far is taken. `settings` are configuration keys with
+    After `budget_s` seconds of judging the best candidate so far is taken. A `model` writes programs too, for at
+    most `max_cost_usd`; what became of that is in `Generated.writing`. `settings` are configuration keys with
     double underscores (`execution__worker_count=2`). Raises SpecError,
     Busy, StorageError. A version that misses its targets is a draft: see `Generated.gate`.
     """
     config, layout = _open(data_dir, settings)
-    return _generate(load(str(spec)), layout, config, strategy=strategy, seed=seed, budget_s=budget_s)
+    ask = Ask(strategy, seed, budget_s, model, max_cost_usd)
+    return _generate(load(str(spec)), layout, config, ask)
 
 
 def run(
@@ -64,6 +73,7 @@ def run(
             deployment_id=layout.deployment_id(config) if record else "",
             sampling=sampling_of(stored.artifact, config, layout) if record else None,
             log=ExecutionLog(layout) if record else None,
+            deferral=deferral_of(stored.artifact, layout, config, log.warning) if record else None,
         )
         result = executor.run(Request(value))
     if result.failure is not None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from loopai_runtime.errors import Fault, NotFound, SpecError, UsageError
 from loopai_runtime.layout import replace_users_file
 from loopai_runtime.synthesis import examples, specfile
+from loopai_runtime.validation import options
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -54,6 +55,8 @@ def check(path: str) -> Checked:
     examined = specfile.examine(path)
     faults = list(examined.faults)
     sound = examined.sound
+    if sound is not None and sound.spec.oracle is not None:
+        faults += options.faults(sound.spec.oracle, sound.document)
     found, unlabelled = None, 0
     # Without examples of its own, what is left of a faulty specification may only seem to have none.
     if sound is not None and (not faults or sound.spec.examples_from):
@@ -72,9 +75,9 @@ def check(path: str) -> Checked:
 
 def not_applied(spec: TaskSpecification) -> list[str]:
     """What a specification asks for and does not get, in sentences."""
-    if spec.abstain is None or spec.abstain.on_abstain != "defer":
+    if spec.abstain is None or spec.abstain.on_abstain != "defer" or spec.oracle is not None:
         return []
-    return ["on_abstain: defer is not applied by this version: an abstained input gets null"]
+    return ["on_abstain: defer needs an oracle: unless the deployment names one, an abstained input gets null"]
 
 
 def templates() -> list[str]:

@@ -1,4 +1,4 @@
-"""One request, from input to logged answer: check -> run in the sandbox -> abstain -> record -> answer.
+"""One request, from input to logged answer: check -> run in the sandbox -> abstain, defer -> record -> answer.
 
 An answer is handed out only after its record has been appended, so nothing that anybody saw is missing from
 the log.
@@ -6,11 +6,18 @@ the log.
 
 from __future__ import annotations
 
+import time
 from collections import deque
-from time import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from loopai_runtime.errors import InputError, LoopaiError, ProgramError, ProgramKilled, ProgramTimeout
+from loopai_runtime.errors import (
+    InputError,
+    LoopaiError,
+    OracleError,
+    ProgramError,
+    ProgramKilled,
+    ProgramTimeout,
+)
 from loopai_runtime.models import new_id, utc_now
 from loopai_runtime.sampling import NEVER, Sampler, Seen
 from loopai_runtime.sandbox import Program
@@ -18,13 +25,18 @@ from loopai_runtime.schemas import Schema
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from concurrent.futures import Future
 
     from loopai_runtime.artifacts.store import Stored
     from loopai_runtime.config import Config
     from loopai_runtime.datasets.execution_log import ExecutionLog
+    from loopai_runtime.flows.defer import Deferral
     from loopai_runtime.models import ProgramArtifact
     from loopai_runtime.sandbox import Outcome, SyncPool
+    from loopai_runtime.validation.oracle import Answer
 
+_DEFERRED_AHEAD = 8
+"""Inputs of a batch that may stand behind one which waits for the oracle, for each of its calls."""
 ENVELOPE_KEYS = frozenset({"input", "id", "key", "output", "expected"})
 
 
@@ -75,6 +87,8 @@ class Result(NamedTuple):
         for name in ("confidence", "abstained"):
             if name in record:
                 line[name] = record[name]
+        if record.get("source") == "oracle":
+            line["source"] = "oracle"
         line["version"] = self.version
         line["latency_ms"] = record["latency_ms"]
         line["execution_id"] = record["execution_id"]
@@ -113,10 +127,22 @@ class Service:
             fault = self._inputs.faults(value)[0]
             raise InputError(fault.message, path=fault.path)
 
+    def deferred(self, result: Result, answer: Answer, waited_ms: float) -> Result:
+        """The result of an abstained input once its oracle was asked: with its answer, or as it was."""
+        record = result.record
+        if record is None or isinstance(answer, OracleError) or not self._outputs.accepts(answer.output):
+            return result
+        record["output"] = answer.output
+        record["source"] = "oracle"
+        record["latency_ms"] = round(record["latency_ms"] + waited_ms, 4)
+        return result
+
     def queued(self, result: Result, outcome: Outcome) -> dict[str, Any] | None:
-        """The line by which an input that was abstained on waits for a person; None where none does."""
+        """The line by which an input that nobody has answered waits for a person; None where none does."""
         record, policy = result.record, self.artifact.abstain
-        if policy is None or policy.on_abstain != "queue" or record is None or not result.abstained:
+        if policy is None or policy.on_abstain is None or record is None or not result.abstained:
+            return None
+        if record["source"] == "oracle":
             return None
         return {
             "input": record["input"],
@@ -125,6 +151,7 @@ class Service:
             "version": record["version"],
             "execution_id": record["execution_id"],
             "timestamp": record["timestamp"],
+            "source": "abstained",
         }
 
     def finish(self, request: Request, outcome: Outcome) -> Result:
@@ -169,7 +196,7 @@ class Service:
                 NEVER
                 if failure or abstained
                 else self._sampling.choose(
-                    Seen(execution_id, request.input, outcome.output, outcome.confidence, time())
+                    Seen(execution_id, request.input, outcome.output, outcome.confidence, time.time())
                 )
             )
         line["deployment_id"] = self._deployment_id
@@ -186,7 +213,7 @@ class Service:
 class Executor:
     """A version loaded into a pool: answers inputs, and records each execution before its answer leaves.
 
-    `log=None` records nothing.
+    `log=None` records nothing; `deferral=None` asks no oracle about what the version abstains on.
     """
 
     def __init__(
@@ -198,8 +225,10 @@ class Executor:
         deployment_id: str = "",
         sampling: Sampler | None = None,
         log: ExecutionLog | None = None,
+        deferral: Deferral | None = None,
     ) -> None:
         self.artifact = stored.artifact
+        self._deferral = deferral
         self._service = Service(stored.artifact, deployment_id, sampling)
         self._pool = pool
         self._log = log
@@ -209,7 +238,7 @@ class Executor:
     def run(self, request: Request) -> Result:
         """Execute one request. Raises InputError where the schema refuses the input."""
         self._service.check(request.input)
-        return self._recorded(request, self._pool.call(self._key, request.input))
+        return self._settled(self._begun(request, self._pool.call(self._key, request.input)))
 
     def explain(self, value: Any) -> Any:
         """What decided the answer, in the program's own words; None where it cannot say. Records nothing.
@@ -242,13 +271,24 @@ class Executor:
                     sent = None if isinstance(request, InputError) else request
                     waiting.append(Result(self.artifact.version, sent, refused=refused))
 
-        for outcome in self._pool.map(self._key, inputs()):
-            while isinstance(first := waiting.popleft(), Result):
-                yield first
-            yield self._recorded(first, outcome)
-        for left in waiting:
-            if isinstance(left, Result):
-                yield left
+        def begun() -> Iterator[_Begun]:
+            for outcome in self._pool.map(self._key, inputs()):
+                while isinstance(first := waiting.popleft(), Result):
+                    yield _Begun(first)
+                yield self._begun(first, outcome)
+            yield from (_Begun(left) for left in waiting if isinstance(left, Result))
+
+        yield from map(self._settled, self._in_order(begun()))
+
+    def _in_order(self, begun: Iterable[_Begun]) -> Iterator[_Begun]:
+        """The same in the same order, read on while the oracle is at work on some, as far as it can be."""
+        under_way: deque[_Begun] = deque()
+        ahead = _DEFERRED_AHEAD * self._deferral.at_once if self._deferral else 0
+        for one in begun:
+            under_way.append(one)
+            while under_way and (len(under_way) > ahead or under_way[0].is_done):
+                yield under_way.popleft()
+        yield from under_way
 
     def _refusal(self, request: Request) -> InputError | None:
         try:
@@ -257,13 +297,40 @@ class Executor:
             return exc
         return None
 
-    def _recorded(self, request: Request, outcome: Outcome) -> Result:
+    def _begun(self, request: Request, outcome: Outcome) -> _Begun:
+        """What the program made of a request; where it abstains, the oracle sets to work."""
         result = self._service.finish(request, outcome)
+        if self._deferral is None or not result.abstained or result.record is None:
+            return _Begun(result, outcome)
+        answer = self._deferral.ask(request.input, result.record["execution_id"])
+        return _Begun(result, outcome, answer, time.monotonic())
+
+    def _settled(self, begun: _Begun) -> Result:
+        """Wait for the oracle where it was asked, and record."""
+        result, outcome = begun.result, begun.outcome
+        if outcome is None:
+            return result
+        if begun.answer is not None:
+            answer = begun.answer.result()
+            result = self._service.deferred(result, answer, (time.monotonic() - begun.since) * 1000)
         if self._log is not None and result.record is not None:
             self._log.append([result.record])
             if (waiting := self._service.queued(result, outcome)) is not None:
                 self._log.enqueue(self.artifact.task_id, waiting)
         return result
+
+
+class _Begun(NamedTuple):
+    """A result that may still wait for the oracle's answer; without an outcome it is one that ran nothing."""
+
+    result: Result
+    outcome: Outcome | None = None
+    answer: Future[Answer] | None = None
+    since: float = 0.0
+
+    @property
+    def is_done(self) -> bool:
+        return self.answer is None or self.answer.done()
 
 
 def failure_of(outcome: Outcome) -> ProgramError | None:

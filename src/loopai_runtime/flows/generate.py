@@ -6,12 +6,12 @@ import base64
 import hmac
 import math
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from loopai_runtime import jsonl
 from loopai_runtime.artifacts.store import ArtifactStore
-from loopai_runtime.errors import GateMissed, ProgramError
+from loopai_runtime.errors import Fault, GateMissed, ProgramError, SpecError
 from loopai_runtime.flows.measure import Latency, latency_of, open_pool, run_inputs
 from loopai_runtime.flows.pii import Leak, leaks_of_program
 from loopai_runtime.flows.survey import Survey, of_examples, of_unlabelled, some
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from loopai_runtime.config import Config
+    from loopai_runtime.flows.writing import Writer, Writing
     from loopai_runtime.layout import Layout
     from loopai_runtime.synthesis.examples import Example, ExampleSet
     from loopai_runtime.synthesis.specfile import Loaded
@@ -84,6 +85,8 @@ class Generated:
     synthesis: Synthesis = field(repr=False)
     examples: ExampleSet = field(repr=False)
     survey: Survey = field(repr=False)
+    writing: Writing | None = field(default=None, repr=False)
+    """What a language model was asked for, if one was named."""
 
     @property
     def personal_data(self) -> list[Leak]:
@@ -140,17 +143,28 @@ class Generated:
             "suspects": self.suspects[:MOST_SUSPECTS],
             "suggestions": [one.as_dict() for one in self.survey.suggestions],
             "warnings": [str(warning) for warning in self.examples.warnings],
+            "llm": self.writing.as_dict() if self.writing else None,
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """How a version is wanted; None: as the specification says. `tell` hears what a user must know at once."""
+
+    strategy: str | None = None
+    seed: int | None = None
+    budget_s: float = math.inf
+    model: str | None = None
+    max_cost_usd: float | None = None
+    tell: Callable[[str], None] = lambda _line: None
 
 
 def generate(
     loaded: Loaded,
     layout: Layout,
     config: Config,
+    ask: Ask | None = None,
     *,
-    strategy: str | None = None,
-    seed: int | None = None,
-    budget_s: float = math.inf,
     lock_timeout_s: float = 0.0,
     progress: Callable[[str, float | None], None] | None = None,
 ) -> Generated:
@@ -161,30 +175,104 @@ def generate(
     that do not fit, Busy if the task is locked, PolicyRefused or ProgramError if the program that was written
     does not run, StorageError. A version that misses its targets is stored all the same, as a draft.
     """
-    tell = progress or (lambda _what, _share: None)
+    ask = ask or Ask()
+    show = progress or (lambda _what, _share: None)
     spec = loaded.spec
     with layout.lock(spec.task_id, lock_timeout_s):
         started = time.monotonic()
-        tell("reading examples", None)
+        show("reading examples", None)
         examples = example_files.load_examples(loaded)
-        seed = spec.generate.seed if seed is None else seed
-        synthesis = synthesize(
-            problem_of(spec, examples, config),
-            strategy=strategy or spec.generate.strategy,
-            seed=seed,
-            budget_s=budget_s,
-            progress=lambda step: tell(step.what, step.share),
-        )
-        tell("measuring in the sandbox", None)
+        seed = spec.generate.seed if ask.seed is None else ask.seed
+        writer = writer_of(spec, layout, config, ask)
+        synthesis = synthesized(spec, examples, config, ask, seed, writer, show)
+        show("measuring in the sandbox", None)
         unlabelled = some(example_files.load_unlabelled(loaded), seed)
         latency, survey = measure(synthesis, spec, examples, unlabelled, config)
         gate = Gate(spec.accuracy_target, synthesis.accuracy, spec.latency_target_ms, latency.p99)
         artifact = describe(spec, examples, synthesis, latency, survey, layout, config, time.monotonic() - started)
-        tell("storing", None)
+        writing = writer.report() if writer else None
+        if writing is not None:
+            artifact = _paid(artifact, writing)
+        show("storing", None)
         example_files.save(layout, loaded, examples)
         if survey.suggestions:
             survey.save(layout.suggestions(spec.task_id))
-        return _store(artifact, gate, latency, synthesis, examples, survey, layout)
+        made = _store(artifact, gate, latency, synthesis, examples, survey, layout)
+        return replace(made, writing=writing)
+
+
+def writer_of(spec: TaskSpecification, layout: Layout, config: Config, ask: Ask) -> Writer | None:
+    """The model that writes, None where none is named or the strategy is another one.
+
+    Raises SpecError where the strategy needs a model and none is named.
+    """
+    strategy = ask.strategy or spec.generate.strategy
+    model = ask.model or spec.generate.model
+    if model is None and strategy == "llm":
+        fault = Fault("the strategy llm needs a model", path="$.generate.model")
+        raise SpecError([fault], hint="--model NAME, or generate: {model: NAME}")
+    if model is None or strategy not in ("auto", "llm"):
+        return None
+    from loopai_runtime.flows.writing import Writer
+
+    most = spec.generate.max_cost_usd if ask.max_cost_usd is None else ask.max_cost_usd
+    return Writer(spec, layout, config, model=model, max_cost_usd=most, tell=ask.tell)
+
+
+def synthesized(
+    spec: TaskSpecification,
+    examples: ExampleSet,
+    config: Config,
+    ask: Ask,
+    seed: int,
+    writer: Writer | None,
+    show: Callable[[str, float | None], None],
+) -> Synthesis:
+    """The best program: of the offline candidates, and of a language model where there is one."""
+    problem = problem_of(spec, examples, config)
+    strategy = ask.strategy or spec.generate.strategy
+    try:
+        offline: Synthesis | None = synthesize(
+            problem,
+            strategy="auto" if strategy == "llm" else strategy,
+            seed=seed,
+            budget_s=ask.budget_s,
+            progress=lambda step: show(step.what, step.share),
+        )
+    except SpecError as error:
+        if writer is None:
+            raise
+        offline, nothing = None, error
+    if writer is None:
+        assert offline is not None
+        return offline
+    timeout_ms = config.timeout_ms(spec.timeout_ms)
+    with open_pool(config, workers=1) as pool:
+        made = writer.write(
+            problem,
+            offline,
+            pool,
+            seed=seed,
+            forced=strategy == "llm",
+            timeout_ms=timeout_ms,
+            memory_mb=config.execution.memory_mb,
+            progress=lambda what: show(what, None),
+        )
+    if made is None:
+        for note in writer.notes:
+            ask.tell(note)
+        raise nothing
+    return made
+
+
+def _paid(artifact: ProgramArtifact, writing: Writing) -> ProgramArtifact:
+    """The metadata with who was asked and what it cost."""
+    who = (
+        {"llm_provider": writing.provider or None, "llm_model": writing.model}
+        if writing.calls or writing.cached
+        else {}
+    )
+    return artifact.model_copy(update={**who, "generation_cost": round(writing.usd, 9)})
 
 
 def problem_of(spec: TaskSpecification, examples: ExampleSet, config: Config) -> Problem:

@@ -15,15 +15,18 @@ from typing import TYPE_CHECKING
 from loopai_runtime import jsonl
 from loopai_runtime.artifacts.store import ArtifactStore
 from loopai_runtime.errors import Busy, LoopaiError, NotFound
+from loopai_runtime.flows.defer import deferral_of
 from loopai_runtime.flows.execute import Request, Result, Service
 from loopai_runtime.flows.sample import sampling_of
 
 if TYPE_CHECKING:
     from loopai_runtime.config import Config
     from loopai_runtime.datasets.live_log import LiveLog
+    from loopai_runtime.flows.defer import Deferral
     from loopai_runtime.layout import Layout
     from loopai_runtime.models import ProgramArtifact
     from loopai_runtime.sandbox import Outcome, Pool
+    from loopai_runtime.validation.oracle import Answer
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +43,7 @@ class Lane:
 
     service: Service
     digest: str
+    deferral: Deferral | None = None
     trouble: str | None = field(default=None)
 
     @property
@@ -57,6 +61,8 @@ class Traffic:
         self.troubles: dict[str, str] = {}
         """Tasks that have an active version and cannot be served at all, and why."""
         self.in_flight = 0
+        self.deferred = 0
+        """Requests that wait for an oracle."""
         self._pool = pool
         self._log = kept
         self._layout = layout
@@ -96,13 +102,20 @@ class Traffic:
 
         Raises NotFound, InputError where the schema refuses the input, Busy when too many wait.
         """
-        service = self.lane(task_id).service
+        lane = self.lane(task_id)
+        service, deferral = lane.service, lane.deferral
         if self.is_full:
             raise Busy("too many requests are under way", hint="send less at once")
         service.check(request.input)
 
         def ran(outcome: Outcome) -> None:
             result = service.finish(request, outcome)
+            if deferral is not None and result.abstained:
+                self._defer(deferral, service, result, lambda answered: conclude(answered, outcome))
+            else:
+                conclude(result, outcome)
+
+        def conclude(result: Result, outcome: Outcome) -> None:
             record = result.record or {}
             self._watch(result)
 
@@ -116,6 +129,23 @@ class Traffic:
 
         self._pool.submit(service.key, jsonl.encode(request.input), ran)
         self.in_flight += 1
+
+    def _defer(
+        self, deferral: Deferral, service: Service, result: Result, conclude: Callable[[Result], None]
+    ) -> None:
+        """Ask the oracle; meanwhile the request is under way, and takes nobody's place."""
+        loop = asyncio.get_running_loop()
+        since = loop.time()
+        record = result.record or {}
+        self.in_flight -= 1
+        self.deferred += 1
+
+        def answered(answer: Answer) -> None:
+            self.deferred -= 1
+            self.in_flight += 1
+            conclude(service.deferred(result, answer, (loop.time() - since) * 1000))
+
+        deferral.ask_from(loop, record["input"], record["execution_id"], answered)
 
     async def refresh(self, task_id: str) -> None:
         """Serve what is active on disk now. Whatever goes wrong is in `troubles` and the log, never raised."""
@@ -134,16 +164,19 @@ class Traffic:
             service = Service(stored.artifact, self._deployment_id, sampling)
             program = service.program(stored.code, self._config)
             await self._pool.load(program)
+            deferral = await asyncio.to_thread(
+                deferral_of, stored.artifact, self._layout, self._config, log.warning
+            )
         except LoopaiError as error:
             self._keep_old(task_id, lane, str(error))
             return
         except Exception as error:
             self._keep_old(task_id, lane, f"{type(error).__name__}: {error}")
             return
-        self.lanes[task_id] = Lane(service, stored.digest)
+        self.lanes[task_id] = Lane(service, stored.digest, deferral)
         self.troubles.pop(task_id, None)
         if lane is not None:
-            self._pool.unload(lane.service.key)
+            self._unload(lane)
         log.info("serving %s", service.key)
 
     def _keep_old(self, task_id: str, lane: Lane | None, why: str) -> None:
@@ -156,5 +189,10 @@ class Traffic:
     def _stop(self, task_id: str) -> None:
         self.troubles.pop(task_id, None)
         if lane := self.lanes.pop(task_id, None):
-            self._pool.unload(lane.service.key)
+            self._unload(lane)
             log.info("no longer serving %s", lane.service.key)
+
+    def _unload(self, lane: Lane) -> None:
+        self._pool.unload(lane.service.key)
+        if lane.deferral is not None:
+            lane.deferral.close()

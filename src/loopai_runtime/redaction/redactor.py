@@ -58,6 +58,13 @@ class Redactor:
             text = _replaced(text, found)
         return text
 
+    def hides(self, text: str, name: str = "") -> list[tuple[str, str]]:
+        """The placeholders by which a text is redacted, each with what it stands for; what is found only once its
+        neighbour is hidden is not among them."""
+        if is_secret_name(name):
+            return [(SECRET, text)]
+        return [(f"[{kind}]", text[start:end]) for kind, start, end in find(text, name)]
+
     def hash(self, value: Any) -> str:
         """The keyed hash of a value: the same for the same value and key."""
         if self._key is None:

@@ -261,6 +261,7 @@ def save(layout: Layout, loaded: Loaded, examples: ExampleSet) -> None:
         row = {"input": example.input, "output": example.output}
         text.write(jsonl.compact(row | ({"where": example.where} if example.where else {})) + b"\n")
     replace_file(layout.examples(loaded.spec.task_id), text.getvalue())
+    replace_file(layout.spec_origin(loaded.spec.task_id), str(loaded.base_dir).encode("utf-8", "replace"))
     replace_file(layout.spec(loaded.spec.task_id), loaded.text.encode("utf-8"))
 
 

@@ -41,11 +41,16 @@ class Trial:
 
     def standard_error(self, problem: Problem) -> float:
         """Of the accuracy, near-duplicate groups counting as one draw."""
-        gaps: dict[int, float] = {}
-        mean = self.accuracy
-        for group, hit in zip(problem.groups, self.right, strict=True):
-            gaps[group] = gaps.get(group, 0.0) + hit - mean
-        return math.sqrt(sum(gap * gap for gap in gaps.values())) / len(self.right)
+        return standard_error(self.right, problem.groups)
+
+
+def standard_error(right: Sequence[float], groups: Sequence[int]) -> float:
+    """Of the mean of `right`, rows of one group counting as one draw."""
+    gaps: dict[int, float] = {}
+    mean = sum(right) / len(right)
+    for group, hit in zip(groups, right, strict=True):
+        gaps[group] = gaps.get(group, 0.0) + hit - mean
+    return math.sqrt(sum(gap * gap for gap in gaps.values())) / len(right)
 
 
 def splits(problem: Problem, seed: int) -> list[list[list[int]]]:

@@ -15,7 +15,7 @@ import math
 import random
 from collections import Counter
 from operator import mul
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from loopai_runtime.synthesis.strategy import Candidate
 
@@ -31,6 +31,18 @@ _CLEARLY = 2.0  # standard errors by which the strongest kind must be beaten: th
 _SKEWED = 0.8  # share of the rows that one label has, from which all labels count alike
 _BOOTSTRAPS = 200
 _DRAWS = 400_000  # rows drawn in all the bootstrap samples together: large sets need few
+
+
+class Judged(Protocol):
+    """How a candidate did on rows that it had not seen."""
+
+    @property
+    def right(self) -> Sequence[float]:
+        """For each row, how often it was answered rightly (0 to 1)."""
+
+    @property
+    def accuracy(self) -> float:
+        """The mean of `right`."""
 
 
 def row_weights(problem: Problem) -> list[float]:
@@ -73,7 +85,7 @@ def _size_class(size: int, small: int) -> int:
     return max(0, math.ceil(math.log2(size / small)))
 
 
-def corrected(trials: Sequence[Trial], seed: int) -> float:
+def corrected(trials: Sequence[Judged], seed: int) -> float:
     """The accuracy of picking the best: judged where it was not picked (Tsamardinos et al. 2018).
 
     In each bootstrap sample the candidate that is best in it is judged on the rows that it left out.

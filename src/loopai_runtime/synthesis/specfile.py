@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,8 @@ from loopai_runtime.yamldoc import Document, child
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from loopai_runtime.layout import Layout
 
 START = "loopai init writes a specification to start from"
 
@@ -55,6 +57,19 @@ def load(path: str | Path) -> Loaded:
 def parse(text: str, name: str, base_dir: Path) -> Loaded:
     """A specification from its text; `name` is what faults call it. Raises SpecError."""
     return _only_sound(_examine(text, name, base_dir))
+
+
+def load_saved(layout: Layout, task_id: str) -> Loaded:
+    """The specification that is kept with a task; files that it names are where they were when it was read.
+
+    Raises SpecError, NotFound, StorageError.
+    """
+    loaded = load(layout.spec(task_id))
+    try:
+        origin = layout.spec_origin(task_id).read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        return loaded
+    return replace(loaded, base_dir=Path(origin)) if origin else loaded
 
 
 def _only_sound(examined: Examined) -> Loaded:

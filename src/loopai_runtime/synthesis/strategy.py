@@ -204,3 +204,5 @@ class Synthesis:
     suspects: list[Suspect] = field(repr=False)
     more_examples: int | None
     advice: str
+    unseen: Callable[[Rows], list[Prediction]] | None = field(default=None, repr=False, compare=False)
+    """What a program made in the same way from all other rows answers to these; another is compared with that."""

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 CONFIDENCE = 0.9
 CONTEST_ROWS = 30_000
 """Examples that candidates are compared on; more would make no difference to which one wins."""
-_SURELY_WRONG = 0.8
+SURELY_WRONG = 0.8
 """How sure an unseen answer must be for the example that contradicts it to be suspected."""
 
 _NOTHING_GENERALISES = (
@@ -182,7 +182,7 @@ class _Contest:
             confidence_score=round(lower_bound(accuracy * draws, draws, CONFIDENCE), 4),
             confidence_kind="accuracy_bound",
             candidates=table(trials, errors, chosen, {**left_out, **skipped}),
-            complexity=_complexity(code, fitted.features),
+            complexity=complexity(code, fitted.features),
             judged={
                 "folds": len(self._parts[0]),
                 "repeats": len(self._parts),
@@ -196,6 +196,7 @@ class _Contest:
             suspects=[] if trial.kind == "extract" else _suspects(problem, self._rows, trial, sure, hits),
             more_examples=more,
             advice=_advice(accuracy, problem.accuracy_target, more),
+            unseen=lambda part: unseen(self._whole, maker, part, self._seed)[at],
         )
 
 
@@ -206,12 +207,13 @@ def _suspects(
     found = [
         Suspect(rows[row], problem.outputs[row], answer.output, round(sure[row], 4))
         for row, answer in enumerate(trial.answers)
-        if not hits[row] and sure[row] >= _SURELY_WRONG
+        if not hits[row] and sure[row] >= SURELY_WRONG
     ]
     return sorted(found, key=lambda suspect: (-suspect.confidence, suspect.row))
 
 
-def _complexity(code: str, features: int) -> dict[str, int]:
+def complexity(code: str, features: int) -> dict[str, int]:
+    """How large a program is, as metadata says it."""
     branching = (ast.If, ast.IfExp, ast.For, ast.While, ast.Try, ast.comprehension, ast.BoolOp)
     return {
         "lines": code.count("\n"),

@@ -14,7 +14,7 @@ from loopai_runtime import jsonl
 from loopai_runtime.synthesis.abstain import offload
 from loopai_runtime.synthesis.dsl import Transformation, transform
 from loopai_runtime.synthesis.folds import folds
-from loopai_runtime.synthesis.strategy import Candidate, Problem, Synthesis
+from loopai_runtime.synthesis.strategy import Candidate, Prediction, Problem, Synthesis
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,6 +63,7 @@ def write(problem: Problem, seed: int) -> Synthesis | None:
         suspects=[],
         more_examples=None,
         advice=_advice(made, problem.accuracy_target),
+        unseen=lambda part: [Prediction(*answer) for answer in _without(problem, part)],
     )
 
 
@@ -72,12 +73,17 @@ def _unseen(problem: Problem, made: Transformation, seed: int) -> list[tuple[Any
         return [(made.run(value), made.confidence) for value in problem.inputs]
     answers: list[tuple[Any, float]] = [("", 0.0)] * len(problem)
     for part in folds(problem.codes, problem.groups, min(_FOLDS, len(set(problem.groups))), seed):
-        rest = sorted(set(range(len(problem))) - set(part))
-        inputs, outputs = [problem.inputs[i] for i in rest], [problem.outputs[i] for i in rest]
-        other = transform(inputs, outputs, name=problem.name, seconds=SECONDS / _FOLDS) if rest else None
-        for row in part:
-            answers[row] = (other.run(problem.inputs[row]), other.confidence) if other else ("", 0.0)
+        for row, answer in zip(part, _without(problem, part), strict=True):
+            answers[row] = answer
     return answers
+
+
+def _without(problem: Problem, part: Sequence[int]) -> list[tuple[Any, float]]:
+    """What a program made from the other rows answers to those of `part`."""
+    rest = sorted(set(range(len(problem))) - set(part))
+    inputs, outputs = [problem.inputs[i] for i in rest], [problem.outputs[i] for i in rest]
+    other = transform(inputs, outputs, name=problem.name, seconds=SECONDS / _FOLDS) if rest else None
+    return [(other.run(problem.inputs[row]), other.confidence) if other else ("", 0.0) for row in part]
 
 
 def _candidates(problem: Problem, made: Transformation, seconds: float) -> list[Candidate]:

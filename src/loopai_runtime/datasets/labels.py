@@ -1,0 +1,117 @@
+"""labels.jsonl: right answers that came in after the specification, one JSON object a line, only ever appended.
+
+    {"input", "output", "source": person | oracle | synthetic | reviewed, "timestamp", "execution_id"?, "oracle"?}
+
+`reviewed` is a synthetic row that a person confirmed. Of several labels of one input a person's wins over an oracle's
+or a synthetic one, and among those of one rank the newest.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from loopai_runtime import jsonl
+from loopai_runtime.errors import InputError, StorageError
+from loopai_runtime.layout import make_dir, storage_errors
+from loopai_runtime.models import utc_now
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from loopai_runtime.layout import Layout
+
+Source = Literal["person", "oracle", "synthetic", "reviewed"]
+BY_PERSONS: frozenset[str] = frozenset({"person", "reviewed"})
+_RANK = {"person": 2, "reviewed": 2, "oracle": 1, "synthetic": 0}
+
+
+class Label(NamedTuple):
+    """An input and its right output, by whom and when; `execution_id` where it came up in an execution."""
+
+    input: Any
+    output: Any
+    source: str
+    timestamp: str
+    execution_id: str | None = None
+    oracle: str | None = None
+
+    def line(self) -> dict[str, Any]:
+        return {name: value for name, value in self._asdict().items() if value is not None or name == "output"}
+
+
+def label(
+    value: Any, output: Any, source: Source, *, execution_id: str | None = None, oracle: str | None = None
+) -> Label:
+    """A label given now."""
+    return Label(value, output, source, utc_now(), execution_id, oracle)
+
+
+def append(layout: Layout, task_id: str, labels: Sequence[Label]) -> None:
+    """Keep labels, in one write. Raises StorageError."""
+    path = layout.labels(task_id)
+    make_dir(path.parent)
+    jsonl.append(path, [jsonl.compact(one.line()) for one in labels])
+
+
+def read(layout: Layout, task_id: str) -> Iterator[Label]:
+    """Every label in the order in which they were given. Raises StorageError for a damaged file."""
+    path = layout.labels(task_id)
+    try:
+        with storage_errors(path), path.open("rb") as file:
+            for line in jsonl.lines(file):
+                yield _label(jsonl.loads(line.raw, f"line {line.number}"))
+    except FileNotFoundError:
+        return
+    except (InputError, KeyError, TypeError) as exc:
+        hint = "each line is an object with input, output, source and timestamp"
+        raise StorageError(f"is damaged: {exc}", where=str(path), hint=hint) from None
+
+
+def _label(row: dict[str, Any]) -> Label:
+    source = row.get("source", "person")
+    return Label(
+        row["input"], row["output"], source, row.get("timestamp", ""), row.get("execution_id"), row.get("oracle")
+    )
+
+
+def known(layout: Layout, task_id: str, sources: frozenset[str] | None = None) -> dict[bytes, Label]:
+    """The label that counts for each input, by the input's canonical JSON. Raises StorageError."""
+    found: dict[bytes, Label] = {}
+    for one in read(layout, task_id):
+        if sources is not None and one.source not in sources:
+            continue
+        key = jsonl.canonical(one.input)
+        if key not in found or _RANK.get(one.source, 0) >= _RANK.get(found[key].source, 0):
+            found[key] = one
+    return found
+
+
+def take_back(layout: Layout, task_id: str, taken: Label) -> bool:
+    """Remove the last line that is `taken`; False where there is none. Raises StorageError.
+
+    The file only ever grows under those who append to it, so the line is cut off where it is the last one, and else
+    overwritten by spaces, which readers skip.
+    """
+    path = layout.labels(task_id)
+    line = jsonl.compact(taken.line()) + b"\n"
+    with storage_errors(path):
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            size = os.fstat(descriptor).st_size
+            content = os.pread(descriptor, size, 0)
+            at = content.rfind(line)
+            if at > 0 and content[at - 1 : at] != b"\n":  # the end of a longer line
+                at = -1
+            if at < 0:
+                return False
+            if at + len(line) == size:
+                os.ftruncate(descriptor, at)
+            else:
+                os.pwrite(descriptor, b" " * (len(line) - 1), at)
+            os.fsync(descriptor)
+            return True
+        finally:
+            os.close(descriptor)

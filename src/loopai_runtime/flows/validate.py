@@ -1,0 +1,315 @@
+"""Sampled executions are put to the oracle, and compared; what it says of itself on gold labels is measured.
+
+Killed at any moment it can be run again: what was recorded is not asked again, and what was answered is in the cache.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from loopai_runtime import jsonl
+from loopai_runtime.artifacts.store import ArtifactStore
+from loopai_runtime.compare import compare
+from loopai_runtime.datasets import labels as label_file
+from loopai_runtime.datasets import validations
+from loopai_runtime.errors import GateMissed, InputError, NotFound, OracleError, UsageError
+from loopai_runtime.flows import oracles
+from loopai_runtime.layout import make_dir, replace_file
+from loopai_runtime.models import ValidationRecord, new_id, utc_now
+from loopai_runtime.synthesis.examples import load_saved
+from loopai_runtime.validation import error_rate
+from loopai_runtime.validation.error_rate import OracleAudit, Share
+from loopai_runtime.validation.oracle import Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from loopai_runtime.compare import Judge
+    from loopai_runtime.config import Config
+    from loopai_runtime.layout import Layout
+    from loopai_runtime.models import CompareConfig
+    from loopai_runtime.synthesis.specfile import Loaded
+    from loopai_runtime.validation.oracle import Answer, Oracle
+    from loopai_runtime.validation.prompt import Example
+
+AT_ONCE = 32
+"""Inputs that are asked together and recorded together: what a kill may make the oracle be asked again, but for
+its cache."""
+MOST_GOLD = 200
+MOST_TROUBLES = 5
+
+
+@dataclass(slots=True)
+class Validation:
+    """What a run did, and what is known of the task by now."""
+
+    task_id: str
+    oracle: str
+    active: int | None
+    asked: int = 0
+    judged: int = 0
+    matched: int = 0
+    waiting: int = 0
+    usd: float = 0.0
+    troubles: Counter[str] = field(default_factory=Counter)
+    agreement: Share | None = None
+    versions: dict[int, Share] = field(default_factory=dict)
+    audit: OracleAudit | None = None
+
+    @property
+    def accuracy(self) -> Share | None:
+        """Agreement with the oracle of the version that serves, where it was judged, else of all."""
+        return self.versions.get(self.active or 0, self.agreement)
+
+    @property
+    def corrected(self) -> Share | None:
+        """The same, with the oracle's own errors taken out, where it has been audited."""
+        if self.accuracy is None or self.audit is None:
+            return None
+        return error_rate.corrected(round(self.accuracy.value * self.accuracy.n), self.accuracy.n, self.audit)
+
+    def require(self, least: float | None) -> None:
+        """Raises GateMissed where nothing was judged, or the accuracy (as corrected, where it is) is below."""
+        accuracy = self.accuracy
+        if accuracy is None:
+            why = f"; {self.waiting} inputs wait for a person" if self.waiting else ""
+            raise GateMissed(f"no sampled execution of {self.task_id} has been judged{why}", hint=self._way_out())
+        best = self.corrected or accuracy
+        if least is not None and best.value < least:
+            raise GateMissed(f"the accuracy is {best.value:.1%}, below the {least:.1%} asked for")
+
+    def _way_out(self) -> str:
+        if self.waiting:
+            return f"loopai label {self.task_id}"
+        if self.troubles:
+            return next(iter(self.troubles))
+        return "sampling.rate is the share of executions that are sampled; loopai run and start log them"
+
+    def as_dict(self) -> dict[str, Any]:
+        """What `validate -o json` prints."""
+        audit, corrected = self.audit, self.corrected
+        return {
+            "task_id": self.task_id,
+            "oracle": self.oracle,
+            "asked": self.asked,
+            "judged": self.judged,
+            "matched": self.matched,
+            "waiting": self.waiting,
+            "usd": round(self.usd, 9),
+            "troubles": dict(self.troubles),
+            "active_version": self.active,
+            "accuracy": self.accuracy.as_dict() if self.accuracy else None,
+            "corrected": corrected.as_dict() if corrected else None,
+            "versions": {str(version): share.as_dict() for version, share in sorted(self.versions.items())},
+            "oracle_accuracy": audit.accuracy.as_dict() if audit and audit.accuracy else None,
+        }
+
+
+def validate(
+    layout: Layout,
+    config: Config,
+    task_id: str,
+    *,
+    version: int | None = None,
+    limit: int | None = None,
+    audit: bool = False,
+    lock_timeout_s: float = 0.0,
+    tell: Callable[[str], None] = lambda _line: None,
+    advance: Callable[[int], None] = lambda _done: None,
+) -> Validation:
+    """Ask the oracle about at most `limit` sampled executions that it was not asked about, the newest first.
+
+    `version`: of this version alone. `audit`: first measure the oracle on gold labels. Raises UsageError where the
+    task has no oracle, NotFound, Busy, SpecError, StorageError, OracleError where gold labels are none.
+    """
+    loaded, active = _task(layout, task_id)
+    with layout.lock(task_id, lock_timeout_s, what="validating"):
+        oracle = oracles.oracle_of(loaded, layout, config, purpose="validate", tell=tell)
+        if oracle is None:
+            raise UsageError(
+                f"{task_id} has no oracle",
+                hint=f"write one under `oracle` in {layout.spec(task_id)}, or loopai config set oracle.kind KIND",
+            )
+        judge = oracles.judge_of(loaded, layout, config, tell)
+        result = Validation(task_id, oracle.name, version or active)
+        if audit:
+            result.usd += audit_oracle(loaded, layout, config, tell)
+        result.audit = _last_audit(layout, task_id, oracle)
+        checker = _Checker(oracle, oracles.comparing(loaded), judge, result)
+        for day, records in _to_ask(layout, task_id, version, limit):
+            advance(result.asked)
+            validations.append(layout, task_id, day, checker.check(records))
+            if checker.is_hopeless:
+                break
+        _summarise(result, validations.read(layout, task_id), version)
+        return result
+
+
+def _task(layout: Layout, task_id: str) -> tuple[Loaded, int | None]:
+    """The task's specification, and the version that serves. Raises NotFound."""
+    layout.require_task(task_id)
+    store = ArtifactStore(layout)
+    state = store.state(task_id)
+    if not state.versions:
+        raise NotFound(f"{task_id} has no version", hint="loopai generate SPEC makes one")
+    newest = state.active or max(state.versions)
+    return oracles.task_spec(layout, store.read(f"{task_id}@{newest}").artifact), state.active
+
+
+def _to_ask(
+    layout: Layout, task_id: str, version: int | None, limit: int | None
+) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """Executions to ask about, a few at a time, each lot of one day."""
+    left = limit
+    for day in validations.days(layout, task_id):
+        done = {judged.record.execution_id for judged in validations.read(layout, task_id, [day])}
+        todo = [
+            record
+            for record in validations.sampled(layout, task_id, day)
+            if record["execution_id"] not in done
+            and _is_answer(record)
+            and (version is None or record.get("version") == version)
+        ]
+        if left is not None:
+            todo = todo[:left]
+            left -= len(todo)
+        for at in range(0, len(todo), AT_ONCE):
+            yield day, todo[at : at + AT_ONCE]
+
+
+def _is_answer(record: dict[str, Any]) -> bool:
+    """Whether a program answered: an error is no answer, and what the oracle has said it need not be asked."""
+    return record.get("status") == "success" and not record.get("abstained") and record.get("source") != "oracle"
+
+
+@dataclass
+class _Checker:
+    """Asks and compares, and notes in `result` what came of it."""
+
+    oracle: Oracle
+    compare: CompareConfig
+    judge: Judge | None
+    result: Validation
+    is_hopeless: bool = False
+    """Whether the last lot got no answer because the oracle cannot be reached, or paid."""
+
+    def check(self, records: Sequence[dict[str, Any]]) -> list[ValidationRecord]:
+        answers = self.oracle.ask([record["input"] for record in records])
+        self.result.asked += len(records)
+        made = [self._judged(record, answer) for record, answer in zip(records, answers, strict=True)]
+        found = [one for one in made if one is not None]
+        stopped = [a for a in answers if isinstance(a, OracleError) and a.why in ("unreachable", "money")]
+        self.is_hopeless = len(stopped) == len(answers)
+        return found
+
+    def _judged(self, record: dict[str, Any], answer: Answer) -> ValidationRecord | None:
+        result = self.result
+        try:
+            if isinstance(answer, OracleError):
+                raise answer
+            compared = compare(record["output"], answer.output, self.compare, self.judge)
+        except OracleError as error:
+            if error.why == "pending":
+                result.waiting += 1
+            elif str(error) in result.troubles or len(result.troubles) < MOST_TROUBLES:
+                result.troubles[str(error)] += 1
+            return None
+        result.judged += 1
+        result.matched += compared.match
+        result.usd += answer.usd
+        return ValidationRecord(
+            validation_id=new_id(),
+            execution_id=record["execution_id"],
+            task_id=record["task_id"],
+            version=record["version"],
+            output=record["output"],
+            oracle_output=answer.output,
+            oracle_cost=answer.usd,
+            oracle_latency_ms=round(answer.latency_ms, 3),
+            match=compared.match,
+            similarity_score=compared.score,
+            comparison_method=compared.method,
+            pi=record.get("pi"),
+            timestamp=utc_now(),
+            oracle=self.oracle.name,
+            fields=compared.fields,
+        )
+
+
+def _summarise(result: Validation, judged: Iterable[validations.Judged], version: int | None) -> None:
+    """Shares of all validations that are kept. They are plain means: of samples in which every execution is as
+    likely as any other."""
+    right: Counter[int] = Counter()
+    total: Counter[int] = Counter()
+    for _, record in judged:
+        if version is None or record.version == version:
+            right[record.version] += record.match
+            total[record.version] += 1
+    result.agreement = error_rate.share(sum(right.values()), sum(total.values()))
+    for number, n in total.items():
+        if (share := error_rate.share(right[number], n)) is not None:
+            result.versions[number] = share
+
+
+# --- the oracle's own errors -----------------------------------------------------------------------------------
+
+
+def audit_oracle(loaded: Loaded, layout: Layout, config: Config, tell: Callable[[str], None]) -> float:
+    """Ask the oracle what is known already, and keep how often it was right; answers what that cost.
+
+    Gold labels are those of persons, and the task's examples but for those that the oracle is shown. Raises
+    UsageError where the oracle is itself where such labels come from, or there are none; OracleError where it
+    answers none of them.
+    """
+    options = oracles.chosen(loaded, config)
+    if options is None or options.kind == "human":
+        raise UsageError("a person's answers are the gold labels themselves", hint="--audit is for other oracles")
+    shown = oracles.shown_examples(loaded, layout, options)
+    gold = gold_labels(layout, loaded.spec.task_id, shown)
+    if not gold:
+        raise UsageError(
+            "no gold labels to measure the oracle on: those that it is shown do not count",
+            hint=f"loopai label {loaded.spec.task_id} makes some, or oracle.examples: 0 shows it none",
+        )
+    oracle = oracles.oracle_of(loaded, layout, config, purpose="audit", tell=tell, show=shown)
+    assert oracle is not None
+    answers = oracle.ask([value for value, _ in gold])
+    known = [(a, right) for a, (_, right) in zip(answers, gold, strict=True) if isinstance(a, Verdict)]
+    if not known:
+        raise next(answer for answer in answers if isinstance(answer, OracleError))
+    judge = oracles.judge_of(loaded, layout, config, tell)
+    rules = oracles.comparing(loaded)
+    made = OracleAudit(
+        oracle=oracle.name,
+        right=sum(compare(verdict.output, right, rules, judge).match for verdict, right in known),
+        n=len(known),
+        labels=error_rate.label_count(loaded.spec.output_schema, (right for _, right in gold)),
+        timestamp=utc_now(),
+    )
+    path = layout.oracle_audit(loaded.spec.task_id)
+    make_dir(path.parent)
+    replace_file(path, jsonl.compact(made.model_dump()))
+    return sum(verdict.usd for verdict, _ in known)
+
+
+def gold_labels(layout: Layout, task_id: str, shown: Sequence[Example]) -> list[tuple[Any, Any]]:
+    """Inputs whose right outputs persons have given, at most 200, at random; the same ones each time."""
+    found = {jsonl.canonical(one.input): (one.input, one.output) for one in load_saved(layout, task_id)}
+    persons = label_file.known(layout, task_id, label_file.BY_PERSONS)
+    found |= {key: (one.input, one.output) for key, one in persons.items()}
+    for example in shown:
+        found.pop(jsonl.canonical(example.input), None)
+    rows = [found[key] for key in sorted(found)]
+    return random.Random(0).sample(rows, min(len(rows), MOST_GOLD))  # noqa: S311  a choice, not a secret
+
+
+def _last_audit(layout: Layout, task_id: str, oracle: Oracle) -> OracleAudit | None:
+    """The last measurement of this oracle."""
+    try:
+        made = OracleAudit.model_validate(jsonl.loads(layout.oracle_audit(task_id).read_bytes()))
+    except (OSError, InputError, ValueError):
+        return None
+    return made if made.oracle == oracle.name else None

@@ -1,0 +1,126 @@
+"""Answers of a language model: asked n times at temperature 0, and right is what more than half of them say."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from loopai_runtime import jsonl
+from loopai_runtime.errors import CapReached, ModelError, OracleError
+from loopai_runtime.validation import prompt
+from loopai_runtime.validation.oracle import Verdict, as_oracle_error
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from loopai_runtime.llm import Purpose, Reply
+    from loopai_runtime.schemas import Schema
+    from loopai_runtime.validation.oracle import Answer
+    from loopai_runtime.validation.veil import Veil
+
+
+class Talks(Protocol):
+    """A model that is asked: `llm.Model`, or `openai.OpenAI` without litellm."""
+
+    def ask(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        *,
+        purpose: Purpose,
+        max_tokens: int,
+        temperature: float = 0.0,
+        schema: dict[str, Any] | None = None,
+        sample: int = 0,
+    ) -> Reply:
+        """Raises ModelError, CapReached, OracleError."""
+
+
+class Chat:
+    """A task put to a model, input by input."""
+
+    batch = 1
+
+    def __init__(
+        self,
+        model: Talks,
+        *,
+        description: str,
+        inputs: Schema,
+        outputs: Schema,
+        examples: Sequence[prompt.Example],
+        purpose: Purpose,
+        n: int,
+        max_tokens: int,
+    ) -> None:
+        """`examples` are shown as they are: what must not leave has to be hidden in them before."""
+        self._model = model
+        self._description = description
+        self._inputs = inputs.schema
+        self._outputs = outputs.schema
+        self._examples = examples
+        self._purpose = purpose
+        self._n = n
+        self._max_tokens = max_tokens
+
+    def ask(self, inputs: Sequence[Any]) -> list[Answer]:
+        return [self._one(value) for value in inputs]
+
+    def _one(self, value: Any) -> Answer:
+        """Ask until more than half of n agree, or no answer can have so many any more."""
+        said = prompt.messages(self._description, self._inputs, self._outputs, self._examples, value)
+        votes: dict[bytes, list[Any]] = {}
+        usd = seconds = 0.0
+        trouble: OracleError | None = None
+        for sample in range(self._n):
+            try:
+                reply = self._model.ask(
+                    said, purpose=self._purpose, max_tokens=self._max_tokens, schema=self._outputs, sample=sample
+                )
+            except (ModelError, CapReached, OracleError) as error:
+                trouble = as_oracle_error(error)
+                if trouble.why != "answer":
+                    break
+                continue
+            usd += reply.spent.usd
+            seconds += reply.spent.seconds
+            output = reply.data
+            alike = votes.setdefault(jsonl.canonical(output), [])
+            alike.append(output)
+            if len(alike) * 2 > self._n:
+                asked = sum(map(len, votes.values()))
+                return Verdict(alike[0], usd, seconds * 1000, len(alike) / asked)
+        if trouble is not None:
+            return trouble
+        counted = ", ".join(f"{len(same)} x {jsonl.dumps(same[0])[:60]}" for same in votes.values())
+        return OracleError(f"no answer has more than half of {self._n} votes: {counted}", why="answer")
+
+
+class SameMeaning:
+    """A judge for `compare`: whether a model says that two outputs mean the same, each pair asked once."""
+
+    def __init__(
+        self, model: Talks, description: str, veil: Veil, before_first: Callable[[Any], None] = lambda _pair: None
+    ) -> None:
+        self._model = model
+        self._before_first = before_first
+        self._description = description
+        self._veil = veil
+        self._known: dict[bytes, float] = {}
+
+    def __call__(self, output: Any, right: Any) -> float:
+        """1.0 or 0.0. Raises OracleError."""
+        pair = jsonl.canonical([output, right])
+        if pair not in self._known:
+            self._known[pair] = self._ask(output, right)
+        return self._known[pair]
+
+    def _ask(self, output: Any, right: Any) -> float:
+        mine, other = self._veil.hide(output).sent, self._veil.hide(right).sent
+        if jsonl.equal(mine, other):  # they differ in what must not leave
+            return 0.0
+        said = prompt.judging(self._description, mine, other)
+        self._before_first([mine, other])
+        try:
+            reply = self._model.ask(said, purpose="judge", max_tokens=256, schema=prompt.SAME_SCHEMA)
+        except (ModelError, CapReached) as error:
+            raise as_oracle_error(error) from None
+        return 1.0 if reply.data["same"] else 0.0
