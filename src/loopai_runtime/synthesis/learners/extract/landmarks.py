@@ -123,6 +123,8 @@ def _lefts(text: str) -> Iterator[tuple[str, int]]:
         yield _general(pieces[-size:]), size
     if not pieces:
         yield "^", 1
+    if text.endswith("\n"):
+        yield r"(?:^|\n)", 2
     words = text.split()
     if 0 < len(words) <= 8 and text[-1:].isspace():
         yield rf"^\s*(?:\S+\s+){{{len(words)}}}", 2
@@ -135,6 +137,8 @@ def _rights(text: str) -> Iterator[tuple[str, int]]:
         yield f"(?={_general(pieces[:size])})", size
     if not text.strip():
         yield r"(?=\s*$)", 1
+    if text.lstrip(" \t\r")[:1] in ("", "\n"):
+        yield r"(?=[ \t\r]*(?:\n|$))", 2
 
 
 def _general(pieces: Sequence[str]) -> str:
