@@ -168,15 +168,15 @@ def generate(
         tell("reading examples", None)
         examples = example_files.load_examples(loaded)
         seed = spec.generate.seed if seed is None else seed
+        unlabelled = some(example_files.load_unlabelled(loaded), seed)
         synthesis = synthesize(
-            problem_of(spec, examples, config),
+            problem_of(spec, examples, config, unlabelled),
             strategy=strategy or spec.generate.strategy,
             seed=seed,
             budget_s=budget_s,
             progress=lambda step: tell(step.what, step.share),
         )
         tell("measuring in the sandbox", None)
-        unlabelled = some(example_files.load_unlabelled(loaded), seed)
         latency, survey = measure(synthesis, spec, examples, unlabelled, config)
         gate = Gate(spec.accuracy_target, synthesis.accuracy, spec.latency_target_ms, latency.p99)
         artifact = describe(spec, examples, synthesis, latency, survey, layout, config, time.monotonic() - started)
@@ -187,7 +187,9 @@ def generate(
         return _store(artifact, gate, latency, synthesis, examples, survey, layout)
 
 
-def problem_of(spec: TaskSpecification, examples: ExampleSet, config: Config) -> Problem:
+def problem_of(
+    spec: TaskSpecification, examples: ExampleSet, config: Config, unlabelled: Sequence[Any] = ()
+) -> Problem:
     return Problem(
         name=spec.name,
         description=spec.description,
@@ -196,6 +198,7 @@ def problem_of(spec: TaskSpecification, examples: ExampleSet, config: Config) ->
         inputs=[example.input for example in examples.examples],
         outputs=[example.output for example in examples.examples],
         groups=examples.groups,
+        unlabelled=unlabelled,
         accuracy_target=spec.accuracy_target,
         offload_target=spec.abstain.target_accuracy if spec.abstain else min(spec.accuracy_target, 0.999),
         offload_confidence=spec.abstain.confidence if spec.abstain else OFFLOAD_CONFIDENCE,
@@ -235,7 +238,7 @@ def measure(
         )
     are_labels = bool(examples.label_counts)
     if others:
-        return latency, of_unlabelled(unlabelled, others, inputs, are_labels)
+        return latency, of_unlabelled(unlabelled, others, inputs, are_labels, synthesis.disputed)
     return latency, of_examples(synthesis.predictions, are_labels)
 
 
