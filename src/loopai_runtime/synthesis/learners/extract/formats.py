@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
 from loopai_runtime.synthesis.learners.extract.locate import Span, whole
+from loopai_runtime.synthesis.learners.extract.recognise import literal
 
 Places: TypeAlias = Mapping[int, Sequence[Span]]
 Member: TypeAlias = tuple[str, list[Span]]
@@ -195,7 +196,7 @@ def _separator(texts: Sequence[str], classes: Sequence[str], level: str) -> str:
         if shape == " ":
             out.append(" " if same and column[0] == " " and level == "tight" else r"\s+")
         elif same and not (shape == "0" and len(column) < 3):
-            out.append(re.escape(column[0]).replace("\\ ", " "))
+            out.append(literal(column[0]))
         else:
             out.append(r"\d+" if shape == "0" else r"[^\W\d_]+")
     return "".join(out)
@@ -232,4 +233,4 @@ def _spaced(values: Sequence[str]) -> str:
         return ""
     known = {" ": r"\s+", "0": r"\d+", "a": r"[^\W\d_]+"}
     (shape,) = shapes
-    return "".join(known.get(piece) or re.escape(piece) for piece in shape) if len(shape) <= MOST_PIECES else ""
+    return "".join(known.get(piece) or literal(piece) for piece in shape) if len(shape) <= MOST_PIECES else ""

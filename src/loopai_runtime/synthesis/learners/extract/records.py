@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from loopai_runtime.synthesis.learners.extract import formats, landmarks, locate
 from loopai_runtime.synthesis.learners.extract.leaves import shape_of
 from loopai_runtime.synthesis.learners.extract.locate import AS_IT_STANDS, Source, Span
+from loopai_runtime.synthesis.learners.extract.recognise import literal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -149,17 +150,15 @@ class _Finder:
                 if piece == "\n"
                 else rf"\s*\b{piece}\b\s*"
                 if piece.isalpha()
-                else rf"\s*{re.escape(piece)}\s*"
+                else rf"\s*{literal(piece)}\s*"
             )
-        common = [
-            re.escape(text).replace(r"\ ", " ") for text, _ in Counter(between).most_common(3) if text.strip()
-        ]
+        common = [literal(text) for text, _ in Counter(between).most_common(3) if text.strip()]
         if common:
             yield "|".join(sorted(common, key=len, reverse=True))
         ends = [_PIECE.findall(text)[-2:] for text in before]
         for piece in dict.fromkeys(ends[0]):
             if piece != "\n" and all(piece in end for end in ends):
-                yield rf"(?={re.escape(piece)})"
+                yield rf"(?={literal(piece)})"
 
     def worth(self, cut: str, region: Rule | None) -> tuple[int, int]:
         """How many records have a piece of their own, less what else looks like one; how few formats they have."""

@@ -10,6 +10,18 @@ if TYPE_CHECKING:
     from loopai_runtime.synthesis.learners.extract.extraction import Plan
     from loopai_runtime.synthesis.learners.extract.locate import Change
 
+_AS = {
+    "whole_number": "as an integer",
+    "decimal_number": "as a number",
+    "plain_number": "as a plain number",
+    "truth": "as true or false",
+    "date_as": "as a date",
+    "digits": "its digits",
+    "lower": "in small letters",
+    "upper": "in capitals",
+    "capitalised": "capitalised",
+    "one_spaced": "with single spaces",
+}
 _ORDER = {0: "first", -1: "last", 1: "second"}
 
 
@@ -25,16 +37,24 @@ def function(plan: Plan, name: str) -> str:
         value = changed(plan.change, f"tagged[0].get({plan.tag}, [])", plan.leaf.many, of_list=True)
         return _TAGGED.format(name=name, doc=_doc(plan, how), value=value)
     how, value = rule(plan, name)
+    how = _told(plan, how)
     if plan.way == "rule":
         return _simple(plan, name, how, how, value)
+    told = f" + {quoted(_told(plan, ''))}" if plan.change.function in _AS else ""
     return _FORMAT.format(
         name=name,
+        told=told,
         doc=_doc(plan, f"its place in the format, else {how}"),
         part=changed(plan.change, f"read.get({quoted(name)})", many=False, of_list=False),
         value=value,
         how=quoted(how),
         certainty=round(plan.certainty - 2, 3),
     )
+
+
+def _told(plan: Plan, how: str) -> str:
+    """What read a value, and what was made of it."""
+    return f"{how}, {_AS[plan.change.function]}" if plan.change.function in _AS else how
 
 
 def _doc(plan: Plan, how: str) -> str:
@@ -113,7 +133,7 @@ def {name}(texts: Any, found: Any) -> Any:
     """{doc}"""
     read, certainty, place = found
     if read is not None:
-        return {part}, certainty, place
+        return {part}, certainty, place{told}
     return {value}, {certainty!r}, {how}
 '''
 

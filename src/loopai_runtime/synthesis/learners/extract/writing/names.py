@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import itertools
 import keyword
 import re
 from typing import TYPE_CHECKING
@@ -42,6 +43,17 @@ def groups(pattern: str, names: Mapping[int, str]) -> str:
     return re.sub(r"\(\?P<f(\d+)>", lambda group: f"(?P<{names[int(group[1])]}>", pattern)
 
 
+def parts(pattern: str) -> list[str]:
+    """A format's pattern: each field, with what stands between it and the next."""
+    cuts = [0, *[found.start() for found in re.finditer(r"\(\?P<\w+>", pattern)][1:], len(pattern)]
+    return [pattern[a:b] for a, b in itertools.pairwise(cuts)]
+
+
+def alternatives(pattern: str) -> list[str]:
+    """A long pattern, cut before alternatives that look at what is around them."""
+    return re.split(r"(?=\|\(\?<)", pattern) if len(pattern) > 90 else [pattern]
+
+
 def regex(pattern: str) -> str:
     """A pattern as a raw literal where that is possible."""
     if pattern.isprintable() and '"' not in pattern and not pattern.endswith("\\"):
@@ -78,6 +90,11 @@ def plain(text: str) -> str:
     """A text that may stand in a docstring."""
     shown = "".join(c if c.isprintable() else " " for c in " ".join(text.split()))
     return shown[:200].replace("\\", "/").replace('"', "'").rstrip(": ")
+
+
+def path(keys: Path) -> str:
+    """A path as a tuple."""
+    return f"({', '.join(map(quoted, keys))}{',' * (len(keys) == 1)})"
 
 
 def where(path: Path) -> str:

@@ -39,7 +39,7 @@ def write(made: Extraction, problem: Problem, calibration: Calibration) -> str:
         "\n" + whole.functions(),
         "\n" + whole.reading(),
         "\n" + whole.building(),
-        _MAIN.format(texts="\n".join(f"        text_at(input_data, {path!r})," for path in made.paths)),
+        _MAIN.format(texts="\n".join(f"        text_at(input_data, {names.path(path)})," for path in made.paths)),
     ]
     return "\n".join(part.rstrip("\n") + "\n" for part in parts if part.strip())
 
@@ -64,11 +64,13 @@ def _words(whole: Section) -> str:
 
 def _things(whole: Section) -> str:
     """Patterns of the known kinds of things that rules look for."""
-    return "\n".join(
-        f"{names.constant(name)} = {names.regex(f'(?:{pattern})')}"
-        for name, pattern in RECOGNISERS.items()
-        if name in whole.recognisers()
-    )
+    lines = []
+    for name, pattern in RECOGNISERS.items():
+        if name in whole.recognisers():
+            kinds = [f"    {names.regex(kind)}" for kind in names.alternatives(f"(?:{pattern})")]
+            one_line = f"{names.constant(name)} = {kinds[0].strip()}"
+            lines += [one_line] if len(kinds) == 1 else [f"{names.constant(name)} = (", *kinds, ")"]
+    return "\n".join(lines)
 
 
 _HEAD = '''"""{title}
@@ -107,7 +109,12 @@ def run(input_data: Any) -> Any:
 def explain(input_data: Any) -> Any:
     """For each field the value, the rule that gave it, and its certainty, as log odds."""
     return [
-        {{"field": name, "value": value, "rule": how, "certainty": certainty}}
+        {{
+            "field": name,
+            "value": value,
+            "rule": how if value is not None else "absent: " + how,
+            "certainty": certainty,
+        }}
         for name, (value, certainty, how) in fields(texts_of(input_data)).items()
     ]
 '''

@@ -55,13 +55,16 @@ class Section:
 
     def _formats(self, at: int) -> Iterator[str]:
         what = "a piece" if self.prefix else names.where(self.made.paths[at])
-        yield f"# The formats of {what}, in the order in which they are tried, each with the log"
-        yield "# odds that what it reads is right."
+        yield f"# The formats of {what}, in the order in which they are tried, a field and what follows a line; and"
+        yield "# the log odds that what is read is right."
         yield f"{self.formats_name(at)} = ["
         for one in self.made.formats[at]:
             pattern = names.groups(one.pattern, dict(enumerate(self.names)))
             yield f"    # read {one.right} of {one.right + one.wrong} examples that have it rightly"
-            yield f"    (re.compile({names.regex(pattern)}, re.DOTALL), {one.certainty!r}),"
+            lines = [f"            {names.regex(part)}" for part in names.parts(f"(?s){pattern}")]
+            yield "\n".join(
+                ["    (", "        re.compile(", *lines, "        ),", f"        {one.certainty!r},", "    ),"]
+            )
         yield "]"
 
     def formats_name(self, at: int) -> str:
