@@ -27,9 +27,10 @@ KINDS = {
     for word in words.split()
 }
 PLACES = 5  # from two words before to two after
+REACH = 60  # how far behind the best a label may be for the search to go on from it
 MOST_WORDS = 2_000  # of a text; this bounds the time of a call
-NEEDED = 0  # the lead over "outside" that the beginning of a value must have, or it with the next word
-BEHIND = 25  # how far behind "outside" a word inside of a value may be
+NEEDED = 3  # the lead over "outside" that the beginning of a value must have, or it with the next word
+BEHIND = 30  # how far behind "outside" a word inside of a value may be
 BIAS = 4_096  # keeps above zero each of the eight numbers that add up to a score
 
 
@@ -87,19 +88,24 @@ def scored(words: list[str], weights: Any, size: int) -> tuple[bytes, bytes]:
     length = 2 * size * len(words)
     total &= (1 << 8 * length) - 1
     ones = int.from_bytes(b"\1\0\0\0" * (size // 2 * len(words)), "little")
-    begins, goes_on = total & 0xFFFF * ones, (total >> 16 * (size + 1)) & 0xFFFF * ones
-    alone, both = begins - NEEDED * ones, ((begins + goes_on) - (8 * BIAS + NEEDED) * ones)
+    begins, goes_on = total & 0xFFFF * ones, total >> 16 * (size + 1) & 0xFFFF * ones
+    alone, both = begins - NEEDED * ones, begins + goes_on - (8 * BIAS + NEEDED) * ones
     return total.to_bytes(length, "little"), ((alone | both) & ones << 15).to_bytes(length, "little")
 
 
 def best_path(
     rows: list[dict[int, int]], before: list[int], moves: list[list[int]], after: list[int]
 ) -> list[int]:
-    """The labels whose scores and moves add up to most (Viterbi 1967); rows have those that may be."""
+    """The labels whose scores and moves add up to most (Viterbi 1967); rows have those that may be.
+
+    From each word the search goes on only from labels that are less than REACH behind the best one.
+    """
     column = {label: score + before[label] for label, score in rows[0].items()}
     back = []
     for row in rows[1:]:
-        ways = {label: max([(total + moves[was][label], was) for was, total in column.items()]) for label in row}
+        least = max(column.values()) - REACH
+        tops = [(total, was, moves[was]) for was, total in column.items() if total > least]
+        ways = {label: max([(total + move[label], was) for total, was, move in tops]) for label in row}
         column = {label: row[label] + way[0] for label, way in ways.items()}
         back.append(ways)
     path = [max([(total + after[label], label) for label, total in column.items()])[1]]
@@ -115,7 +121,7 @@ def hopes(scores: bytes, begins: bytes, size: int) -> dict[int, dict[int, int]]:
     while place >= 0:
         at, label = place // (2 * size), place % (2 * size) // 2 + 1
         lead = scores[place - 1] + 256 * scores[place] - 8 * BIAS
-        while lead > -BEHIND:
+        while lead > -BEHIND:  # from where a value may begin to where it can go on no longer
             row = rows.get(at)
             if row is None:
                 row = rows[at] = {0: 0}
@@ -123,36 +129,45 @@ def hopes(scores: bytes, begins: bytes, size: int) -> dict[int, dict[int, int]]:
                 break
             row[label] = lead
             at, label = at + 1, label + label % 2
-            there = 2 * (size * at + label)
-            if there > len(scores):
+            low = 2 * (size * at + label - 1)
+            if low >= len(scores):
                 break
-            lead = scores[there - 2] + 256 * scores[there - 1] - 8 * BIAS
+            lead = scores[low] + 256 * scores[low + 1] - 8 * BIAS
         place = begins.find(128, place + 1)
     return rows
+
+
+def labelled(rows: dict[int, dict[int, int]], count: int, moves: list[list[int]]) -> dict[int, int]:
+    """The best label of each word in `rows`: each run of such words is searched by itself."""
+    labels: dict[int, int] = {}
+    size = len(moves) - 1
+    out = [move[0] for move in moves]
+    for first in sorted(rows):
+        if first in labels:
+            continue
+        end = first + 1
+        while end in rows:
+            end += 1
+        run = [rows[at] for at in range(first, end)]
+        path = best_path(run, moves[0 if first else -1], moves, out if end < count else [0] * size)
+        labels.update(zip(range(first, end), path))
+    return labels
 
 
 def tagged(text: str, weights: Any, moves: list[list[int]]) -> tuple[dict[int, list[str]], float]:
     """The values of each field, and the least lead that a word's label has over the second."""
     size = len(moves) - 2
     places = list(WORD.finditer(text))[:MOST_WORDS]
-    words = [place[0] for place in places]
-    rows = hopes(*scored(words, weights, size), size)
+    rows = hopes(*scored([place[0] for place in places], weights, size), size)
+    labels = labelled(rows, len(places), moves)
     found: dict[int, list[str]] = {}
-    lead, last = 2 * BEHIND, -1
-    for first in sorted(rows):
-        if first <= last:
-            continue
-        last = first
-        while last + 1 in rows:
-            last += 1
-        back = [move[0] for move in moves] if last + 1 < len(words) else [0] * (size + 1)
-        path = best_path([rows[at] for at in range(first, last + 1)], moves[0 if first else -1], moves, back)
-        for at, label in enumerate(path, first):
-            row = rows[at]
-            lead = min(lead, row[label] - max([score for other, score in row.items() if other != label]))
-            if label % 2:
-                end = at
-                while end < last and path[end + 1 - first] == label + 1:
-                    end += 1
-                found.setdefault(label // 2, []).append(text[places[at].start() : places[end].end()])
-    return found, lead / 44
+    least = 2 * BEHIND
+    for at, label in labels.items():
+        second, best = sorted(rows[at].values())[-2:]
+        least = min(least, rows[at][label] - (second if rows[at][label] == best else best))
+        if label % 2:
+            end = at
+            while labels.get(end + 1) == label + 1:
+                end += 1
+            found.setdefault(label // 2, []).append(text[places[at].start() : places[end].end()])
+    return found, least / 44

@@ -55,7 +55,7 @@ class Section:
 
     def _formats(self, at: int) -> Iterator[str]:
         what = "a piece" if self.prefix else names.where(self.made.paths[at])
-        yield f"# The formats of {what}, in the order in which they are tried, a field and what follows a line; and"
+        yield f"# The formats of {what}, as they are tried, a field and what follows it a line; and"
         yield "# the log odds that what is read is right."
         yield f"{self.formats_name(at)} = ["
         for one in self.made.formats[at]:

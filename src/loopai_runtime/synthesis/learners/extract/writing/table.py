@@ -17,6 +17,7 @@ FUNCTIONS = [
     tagging.scored,
     tagging.best_path,
     tagging.hopes,
+    tagging.labelled,
     tagging.tagged,
 ]
 
@@ -39,6 +40,7 @@ def constants(model: Tagger) -> str:
         needed=tagging.NEEDED,
         behind=tagging.BEHIND,
         bias=tagging.BIAS,
+        reach=tagging.REACH,
         most=tagging.MOST_WORDS,
     )
 
@@ -57,6 +59,7 @@ _TABLE = '''# The tagger: weights, and a search for the best labels. Label 0 is 
 WORD = re.compile({word})
 PLACES = {places}  # from two words before to two after
 MOST_WORDS = {most}
+REACH = {reach}  # how far behind the best a label may be for the search to go on from it
 NEEDED = {needed}  # the lead over "outside" that the beginning of a value must have, or it with the next word
 BEHIND = {behind}  # how far behind "outside" a word inside of a value may be
 BIAS = {bias}  # keeps above zero each of the eight numbers that add up to a score
