@@ -199,6 +199,19 @@ def test_ten_lines_of_a_real_log_are_enough(name: str) -> None:
     assert sum(run(row["input"]) == row["output"] for row in test[:300]) >= 270
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["linux", "proxifier", "android"])
+def test_more_lines_of_a_log_are_never_read_worse(name: str) -> None:
+    train, test = (shared_data.rows(f"extract_log_{name}", part) for part in ("train", "test"))
+    for seed in range(3):
+        order = random.Random(f"m{seed}").sample(train, 60)
+        right = []
+        for n in (5, 10, 20, 30, 60):
+            model = learn([(row["input"], row["output"]) for row in order[:n]])
+            right.append(sum(model.answer(row["input"]).output == row["output"] for row in test[:300]))
+        assert right == sorted(right)
+
+
 FRUIT = ["apple", "dark pear", "kiwi", "sour plum", "fig", "melon ball"]
 
 

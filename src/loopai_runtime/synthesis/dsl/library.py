@@ -147,6 +147,11 @@ def read_date(text: str, order: str) -> date:
     week = re.search(r"(?i)\b(mon|tue|wed|thu|fri|sat|sun)[a-z]*,? w(?:ee)?k (\d{1,2}) (?:in|of) (\d{4})", text)
     if week:
         return date.fromisocalendar(int(week[3]), int(week[2]), DAYS.index(week[1].lower()) + 1)
+    nth = re.search(r"(?i)\b([a-z]{3})[a-z]*,? (\d{4}),? (mon|tue|wed|thu|fri|sat|sun)[a-z]* ([1-5])\b", text)
+    if nth and nth[1].lower() in MONTHS:  # March 2026, Tuesday 3: the third Tuesday of it
+        first = date(int(nth[2]), MONTHS.index(nth[1].lower()) + 1, 1)
+        days = (DAYS.index(nth[3].lower()) - first.weekday()) % 7 + 7 * (int(nth[4]) - 1)
+        return first + timedelta(days=days)
     found = re.fullmatch(r"\s*(\d{4})[ -](\d{1,3})\s*", text)
     if found:
         return date(int(found[1]), 1, 1) + timedelta(days=int(found[2]) - 1)
