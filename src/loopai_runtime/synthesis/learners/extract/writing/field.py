@@ -72,7 +72,7 @@ def _records(plan: Plan, name: str) -> str:
     text = f"texts[{plan.text}]"
     if made.region is not None:
         text = f'nth({name.upper()}_REGION, {text}, {made.region.place}) or ""'
-    test = f"all([read[field][0] is not None for field in {made.required!r}])"
+    test = f"all([read[field][0] is not None for field in {name.upper()}_NEEDED])"
     if made.strict:
         test = f"read_format({name.upper()}_FORMATS, piece)[0] and {test}"
     return _RECORDS.format(

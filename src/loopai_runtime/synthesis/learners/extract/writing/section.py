@@ -43,7 +43,10 @@ class Section:
             if plan.rule:
                 lines.append(f"{name.upper()}_RULE = re.compile({names.recognised(plan.rule.pattern)}, re.DOTALL)")
             if plan.records:
+                lines.append("# Where a record ends and the next begins, and the fields that every record has.")
                 lines.append(f"{name.upper()}_CUT = re.compile({names.regex(plan.records.cut)})")
+                needed = ", ".join(map(names.quoted, plan.records.required))
+                lines.append(f"{name.upper()}_NEEDED = [{needed}]")
                 if region := plan.records.region:
                     lines.append(f"{name.upper()}_REGION = re.compile({names.regex(region.pattern)}, re.DOTALL)")
         return "\n".join([*lines, *[inner.constants() for inner in self.inner]])
