@@ -1,6 +1,6 @@
 """How well fields are extracted from rows not seen: `python -m tests.bench.extract`.
 
-Two tables in Markdown. Logs: field accuracy and rows right in every field, at 3, 10 and 30 examples. Slots: exact-span
+Tables in Markdown, then how often more examples were worse, and calls on long texts. Logs: field accuracy and rows right in every field, at 3, 10 and 30 examples. Slots: exact-span
 F1 over the fields that have a value, at 20, 100, 500 and all examples. Each program is run as it was written. Sets
 marked * were kept out of all tuning. `--quick` takes few sets, sizes and draws. Nothing here asserts: the bars are
 in docs/benchmarks.md, beside the last numbers.
@@ -9,6 +9,7 @@ in docs/benchmarks.md, beside the last numbers.
 from __future__ import annotations
 
 import argparse
+import itertools
 import random
 import statistics
 import time
@@ -98,6 +99,48 @@ def table(names: Iterable[str], sizes: list[int], draws: int, what: str) -> None
         )
 
 
+def nested(names: Iterable[str], sizes: list[int], draws: int, what: str) -> None:
+    """How often a program from more examples, the fewer among them, was worse on the same 400 test rows."""
+    steps, drops = 0, []
+    for name in names:
+        train, test = (shared_data.rows(f"extract_{name}", part) for part in ("train", "test"))
+        for seed in range(draws):
+            order = some(train, len(train), seed)
+            measured = [measure(name, order[:n], test[:400]) for n in sizes]
+            worth = [one.row if what == "log" else one.f1 for one in measured]
+            steps += len(worth) - 1
+            drops += [f"{name} {b - a:+.3f}" for a, b in itertools.pairwise(worth) if b < a - 1e-9]
+    shown = f" ({', '.join(drops)})" if drops else ""
+    print(
+        f"\nNested {what} examples, {sizes}: worse with more in {len(drops)} of {steps} steps{shown}.", flush=True
+    )
+
+
+def long_calls() -> None:
+    """Microseconds of a call on 1,000 characters: a log line, and texts of a tagger's own kind and of another."""
+    texts = {name: texts_of(name) for name in ("log_linux", *SLOTS[:2])}
+    for name, other in ((LOGS[3], LOGS[3]), (SLOTS[0], SLOTS[0]), (SLOTS[0], SLOTS[1]), (SLOTS[1], SLOTS[0])):
+        rows = some(shared_data.rows(f"extract_{name}", "train"), 500, 0)
+        problem = Problem(name, {}, {}, *columns(rows), groups=list(range(len(rows))))
+        source = Extract().fit(problem, range(len(problem)), 0)[0].emit(problem, Calibration(1.0, 0.0, 0.0))
+        program: dict[str, Any] = {}
+        exec(compile(source, "program.py", "exec"), program)
+        key = next(key for key, value in rows[0]["input"].items() if isinstance(value, str))
+        value = {**rows[0]["input"], key: texts[other]}
+        spent = []
+        for _ in range(200):
+            started = time.perf_counter()
+            program["run"](value)
+            spent.append((time.perf_counter() - started) * 1e6)
+        print(f"{name}, 1,000 characters of {other}: {statistics.median(spent):.0f} µs, at best {min(spent):.0f}")
+
+
+def texts_of(name: str) -> str:
+    """A thousand characters of test inputs."""
+    rows = shared_data.rows(f"extract_{name}", "test")
+    return " ".join(value for row in rows for value in row["input"].values() if isinstance(value, str))[:1000]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true")
@@ -109,6 +152,9 @@ def main() -> None:
     else:
         table(LOGS, [3, 10, 30], arguments.draws, "log")
         table(SLOTS, [20, 100, 500, ALL], arguments.draws, "slots")
+        nested(LOGS, [3, 5, 10, 20, 30, 60], arguments.draws, "log")
+        nested(SLOTS, [20, 50, 100, 200, 400], 2, "slot")
+        long_calls()
 
 
 if __name__ == "__main__":
