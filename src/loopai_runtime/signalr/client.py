@@ -46,8 +46,8 @@ Handler = Callable[..., Any]
 Hook = Callable[[], Awaitable[None]]
 
 _log = logging.getLogger(__name__)
-_STREAM_ITEMS = 10_000
-_CALLS_WAITING = 1_000
+_STREAM_ITEMS = _CALLS_WAITING = 10_000
+_PATIENCE_S = 30.0
 
 
 class HubClient:
@@ -175,6 +175,8 @@ class HubClient:
                 try:
                     await self._converse()
                 except SignalRError as exc:
+                    if self._leaving:
+                        return
                     self.last_error = exc
                     _log.info("no connection to the hub: %s", exc)
                 await asyncio.sleep(self._backoff.next_s())
@@ -233,12 +235,13 @@ class HubClient:
             raise ConnectionLost("There is no connection to the hub.")
         await self._line.write(message)
 
-    def _heard(self, message: Message) -> None:
+    async def _heard(self, message: Message) -> None:
         match message:
             case Invocation():
                 try:
-                    self._calls.put_nowait(message)
-                except asyncio.QueueFull:
+                    async with asyncio.timeout(_PATIENCE_S):
+                        await self._calls.put(message)  # the hub waits while the handlers are behind
+                except TimeoutError:
                     raise ProtocolError("The hub calls faster than its calls are handled.") from None
             case StreamItem() if items := self._streams.get(message.invocation_id):
                 if not items.offer(message.item):

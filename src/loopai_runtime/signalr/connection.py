@@ -275,8 +275,7 @@ class Connection:
         self._flow()
         if message is None:
             return
-        if self._sequencer and not self._sequencer.accepts(message):
-            self._drained.set()
+        if self._sequencer and not self._sequenced(self._sequencer, message, len(payload), codec):
             return
         match message:
             case Invocation() | StreamInvocation():
@@ -289,6 +288,13 @@ class Connection:
                 self._completed(message)
             case Close():
                 self._end(None)
+
+    def _sequenced(self, sequencer: Sequencer, message: Message, size: int, codec: Codec) -> bool:
+        accepted = sequencer.accepts(message, size)
+        if sequencer.overdue and (ack := sequencer.due()):
+            self._put(codec.encode(ack))
+        self._drained.set()  # perhaps it was an acknowledgement
+        return accepted
 
     def _completed(self, message: Completion) -> None:
         answer = self._asked.get(message.invocation_id)
@@ -349,10 +355,10 @@ class Connection:
             self._put(self.codec.encode(Ping()))
 
     def _crowded(self) -> bool:
-        most = self._options.high_water_bytes
-        if self.link and self.link.size > most:
+        if self.link and self.link.size > self._options.high_water_bytes:
             return True
         # What is not read from cannot acknowledge either: nobody waits for that then.
+        most = self._options.stateful_buffer_bytes // 2
         return bool(self._sequencer and self._sequencer.size > most and not self._feeding.locked())
 
     def _cut(self, why: str) -> None:

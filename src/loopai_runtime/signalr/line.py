@@ -18,7 +18,7 @@ from loopai_runtime.signalr.protocol.messages import NUMBERED, Close, Message, P
 from loopai_runtime.signalr.protocol.sequence import Sequencer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from websockets.asyncio.client import ClientConnection
 
@@ -84,7 +84,7 @@ class Line:
                 self._sequencer.keep(frame)
             await self._push(frame)
 
-    async def listen(self, heard: Callable[[Message], None]) -> None:
+    async def listen(self, heard: Callable[[Message], Awaitable[None]]) -> None:
         """Hand every message to `heard`, until the conversation is over. Raises SignalRError, always."""
         while True:
             try:
@@ -117,26 +117,30 @@ class Line:
 
     # ---
 
-    async def _read(self, heard: Callable[[Message], None]) -> None:
+    async def _read(self, heard: Callable[[Message], Awaitable[None]]) -> None:
         assert self._socket is not None
         while True:
             for payload in self._deframer.payloads():
-                self._process(payload, heard)
+                await self._process(payload, heard)
             async with asyncio.timeout(self._server_timeout_s):
                 data = await self._socket.recv()
             self._deframer.feed(_bytes(data))
 
-    def _process(self, payload: bytes, heard: Callable[[Message], None]) -> None:
+    async def _process(self, payload: bytes, heard: Callable[[Message], Awaitable[None]]) -> None:
         message = self._codec.decode(payload)
         self._fruitless = 0
         if message is None:
             return
-        if self._sequencer and not self._sequencer.accepts(message):
+        if self._sequencer:
+            accepted = self._sequencer.accepts(message, len(payload))
             self._acknowledged.set()
-            return
+            if self._sequencer.overdue and not self._sending.locked() and (ack := self._sequencer.due()):
+                await self.write(ack)
+            if not accepted:
+                return
         if isinstance(message, Close):
             raise ConnectionLost(f"The hub closed the connection: {message.error or 'without saying why'}")
-        heard(message)
+        await heard(message)
 
     async def _push(self, frame: bytes) -> None:
         self._spoke = time.monotonic()

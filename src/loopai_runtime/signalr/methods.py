@@ -78,6 +78,8 @@ def _described(name: str, function: Callable[..., Any]) -> Method:
         types.SimpleNamespace(__annotations__=noted), getattr(function, "__globals__", {})
     )
     hints = tuple(resolved.get(each.name, Any) for each in taken)
+    for hint in hints:
+        _fits(None, hint)  # an annotation that no value can be held against is told here, not to a caller
     required = sum(each.default is inspect.Parameter.empty for each in taken)
     return Method(name, function, streams, hints, required, uploads)
 
@@ -89,7 +91,7 @@ def _fits(value: Any, hint: Any) -> bool:
     if origin is typing.Literal:
         return value in typing.get_args(hint)
     kind = dict if typing.is_typeddict(hint) else origin or hint
-    if not isinstance(kind, type):
+    if hint is Any or not isinstance(kind, type):
         return True
     if isinstance(value, bool) and kind in (int, float):
         return False

@@ -38,6 +38,7 @@ def make_hub(**options: Any) -> Hub:
 
     hub = Hub(authenticate, options=Options(**options), on_connect=on_connect, on_disconnect=on_disconnect)
     seen: list[Any] = []
+    talking: set[asyncio.Task[None]] = set()
 
     @hub.method("Echo")
     async def echo(caller: Connection, value: Any) -> Any:
@@ -105,8 +106,8 @@ def make_hub(**options: Any) -> Hub:
             yield factor * number
 
     @hub.method("TotalOfTwo")
-    async def total_of_two(caller: Connection, *, ones: Incoming, tens: Incoming) -> int:
-        return sum([one async for one in ones]) + 10 * sum([ten async for ten in tens])
+    async def total_of_two(caller: Connection, factor: int, *, ones: Incoming, tens: Incoming) -> int:
+        return sum([one async for one in ones]) + factor * sum([ten async for ten in tens])
 
     @hub.method("UploadQuietly")
     async def upload_quietly(caller: Connection, *, numbers: Incoming) -> None:
@@ -145,6 +146,23 @@ def make_hub(**options: Any) -> Hub:
     async def send_me(caller: Connection, count: int) -> None:
         for number in range(count):
             await caller.send("OnNumber", number)
+
+    @hub.method("Pace")
+    async def pace(caller: Connection, count: int, wait_s: float) -> None:
+        async def tell() -> None:
+            for number in range(count):
+                await caller.send("OnNumber", number)
+                await asyncio.sleep(wait_s)
+
+        task = asyncio.create_task(tell())  # other calls of this client go on meanwhile
+        talking.add(task)
+        task.add_done_callback(talking.discard)
+
+    @hub.method("PacedCount")
+    async def paced_count(caller: Connection, to: int, wait_s: float) -> AsyncIterator[int]:
+        for number in range(to):
+            yield number
+            await asyncio.sleep(wait_s)
 
     @hub.method("TellUser")
     async def tell_user(caller: Connection, user: str, text: str) -> int:
@@ -230,7 +248,6 @@ class Wire:
         self._open: set[asyncio.StreamWriter] = set()
         self._server: asyncio.Server | None = None
         self.port = 0
-        self.cuts = 0
 
     async def __aenter__(self) -> Wire:
         self._server = await asyncio.start_server(self._relay, "127.0.0.1", 0)
@@ -246,13 +263,17 @@ class Wire:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}{PATH}"
 
-    def cut(self) -> int:
-        """How many sockets were reset."""
-        count = len(self._open)
+    async def cut_in_use(self) -> None:
+        """Cut as soon as there is something to cut."""
+        async with asyncio.timeout(5):
+            while not self._open:
+                await asyncio.sleep(0.005)
+        self.cut()
+
+    def cut(self) -> None:
         for writer in list(self._open):
             writer.transport.abort()
-        self.cuts += 1
-        return count
+        self._open.clear()
 
     async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         there, back = await asyncio.open_connection("127.0.0.1", self._to)

@@ -15,6 +15,8 @@ from loopai_runtime.signalr.protocol.messages import NUMBERED, Ack, Close, Seque
 if TYPE_CHECKING:
     from loopai_runtime.signalr.protocol.messages import Message
 
+_OVERDUE = 32 * 1024  # bytes
+
 
 class Sequencer:
     """The counters and the unacknowledged frames of one side of one connection."""
@@ -27,6 +29,7 @@ class Sequencer:
         self._received = 0  # the highest number processed
         self._next = 1  # the number that the next arriving message has
         self._told = 0  # the last number acknowledged
+        self._untold = 0  # bytes that arrived since
         self._waiting = False  # for the other side's Sequence, after a reconnect
 
     def keep(self, frame: bytes) -> None:
@@ -45,11 +48,12 @@ class Sequencer:
         self._told = 0  # the acknowledgement may have been lost with the old socket
         return Sequence(self._sent - len(self._kept) + 1), self.unacknowledged()
 
-    def accepts(self, message: Message) -> bool:
+    def accepts(self, message: Message, size: int = 0) -> bool:
         """Whether to process an arriving message: no duplicate, and none of those that are meant for this class.
 
-        Raises ProtocolError for numbers that cannot be.
+        `size` is its payload's. Raises ProtocolError for numbers that cannot be.
         """
+        self._untold += size
         if isinstance(message, Sequence):
             self._restart(message.sequence_id)
             return False
@@ -66,11 +70,16 @@ class Sequencer:
         self._received = number
         return True
 
+    @property
+    def overdue(self) -> bool:
+        """Whether so much arrived that the other side may be waiting for its acknowledgement."""
+        return self._untold > _OVERDUE and self._told != self._received
+
     def due(self) -> Ack | None:
         """The acknowledgement to send now, if anything arrived since the last."""
         if self._told == self._received:
             return None
-        self._told = self._received
+        self._told, self._untold = self._received, 0
         return Ack(self._received)
 
     def _restart(self, number: int) -> None:
