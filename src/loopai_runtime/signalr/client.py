@@ -171,7 +171,7 @@ class HubClient:
     async def _live(self) -> None:
         work = asyncio.create_task(self._answer_calls())
         try:
-            while not self._leaving:
+            while True:
                 try:
                     await self._converse()
                 except SignalRError as exc:

@@ -71,6 +71,8 @@ async def talking(server: Arena, protocol: str, token: str = ANN) -> AsyncIterat
         running.cancel()
         with contextlib.suppress(asyncio.CancelledError, Exception):
             await running
+        if socket := client._transport._ws:  # type: ignore[attr-defined]
+            await socket.close()  # it has no end of its own
 
 
 def check(work: Callable[[Talk], Awaitable[None]], server: Arena, protocol: str) -> None:
