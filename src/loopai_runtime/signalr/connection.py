@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _now = time.monotonic
-_SURELY_READY_S = 1.0
+_SETTLED_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,8 +164,11 @@ class Connection:
             if now - self._since > options.handshake_timeout_s:
                 self._refuse("Handshake was canceled.")
         else:
-            if now - self._since > _SURELY_READY_S:
+            if now - self._since > _SETTLED_S:
                 self._flow()
+                if self._sequencer:
+                    self._sequencer.settle()
+                    self._drained.set()
             self._keep_alive(self.link, now)
 
     def attach(self, transport: str) -> Link:
@@ -257,7 +260,7 @@ class Connection:
             link.put(handshake.write_response())
             self.codec, self._since = codec, _now()
             # The official client counts messages only from a moment after it has read this answer. With stateful
-            # reconnect nothing numbered may come before that: it flows once the client has spoken, or in a second.
+            # reconnect nothing numbered may come before that: it flows once the client has spoken, or in a while.
             self._flowing = self._sequencer is None
             await self._open()
 

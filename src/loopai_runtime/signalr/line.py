@@ -29,6 +29,7 @@ _log = logging.getLogger(__name__)
 _HANDSHAKE_S = 15.0
 _RESUME_S = 30.0
 _TICK_S = 1.0
+_SETTLED_S = 2.0
 _HIGH_WATER = 100_000
 _FRUITLESS = 8
 
@@ -46,7 +47,7 @@ class Line:
         self._deframer = Deframer(address.max_message_bytes, binary=codec.binary)
         self._sending = asyncio.Lock()
         self._acknowledged = asyncio.Event()
-        self._spoke = time.monotonic()
+        self._spoke = self._since = time.monotonic()
         self._ended = False
         self._backoff = Backoff(0.05, 2.0)
         self._fruitless = 0
@@ -164,7 +165,7 @@ class Line:
             if lost:
                 lost.transport.abort()
             self._deframer.reset()
-            self._socket = await self._redial()
+            self._socket, self._since = await self._redial(), time.monotonic()
             sequence, frames = self._sequencer.resume()
             for frame in (self._codec.encode(sequence), *frames):
                 await self._push(frame)
@@ -187,6 +188,9 @@ class Line:
         while True:
             await asyncio.sleep(min(_TICK_S, self._keep_alive_s))
             with contextlib.suppress(ConnectionLost):
+                if self._sequencer and time.monotonic() - self._since > _SETTLED_S:
+                    self._sequencer.settle()
+                    self._acknowledged.set()
                 if self._sequencer and self._socket and (ack := self._sequencer.due()):
                     await self.write(ack)
                 elif time.monotonic() - self._spoke >= self._keep_alive_s:

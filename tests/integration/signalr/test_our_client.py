@@ -15,7 +15,7 @@ from loopai_runtime.signalr.client import HubClient
 from loopai_runtime.signalr.errors import ConnectionLost, HubException, Refused
 from loopai_runtime.signalr.hub import Hub
 
-COUNT = 20_000
+COUNT = 8_000
 
 
 @pytest.fixture(params=[("json", False), ("json", True), ("messagepack", False), ("messagepack", True)])

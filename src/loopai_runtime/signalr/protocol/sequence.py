@@ -31,6 +31,8 @@ class Sequencer:
         self._told = 0  # the last number acknowledged
         self._untold = 0  # bytes that arrived since
         self._waiting = False  # for the other side's Sequence, after a reconnect
+        self._settling = False
+        self._withheld = 0  # an acknowledgement that came while settling
 
     def keep(self, frame: bytes) -> None:
         """A numbered message is being sent, or would be if there were a socket."""
@@ -44,9 +46,18 @@ class Sequencer:
 
     def resume(self) -> tuple[Sequence, list[bytes]]:
         """What to send first over a new socket; what arrives is ignored until the other side's Sequence."""
-        self._waiting = True
+        self._waiting = self._settling = True
         self._told = 0  # the acknowledgement may have been lost with the old socket
         return Sequence(self._sent - len(self._kept) + 1), self.unacknowledged()
+
+    def settle(self) -> None:
+        """The new socket has stood for a while: what was acknowledged over it may be forgotten now.
+
+        Until then it may not. Other implementations acknowledge right after a reconnect what had arrived before it,
+        and when they lose that socket too, they refuse to go on from behind what they have seen on it.
+        """
+        self._settling = False
+        self._forget(self._withheld)
 
     def accepts(self, message: Message, size: int = 0) -> bool:
         """Whether to process an arriving message: no duplicate, and none of those that are meant for this class.
@@ -83,7 +94,7 @@ class Sequencer:
         return Ack(self._received)
 
     def _restart(self, number: int) -> None:
-        if number > self._next:
+        if number > max(self._next, self._received + 1):
             raise ProtocolError("Sequence ID greater than amount of messages we've received.")
         if number < 1:
             raise ProtocolError("Sequence IDs start at 1.")
@@ -93,5 +104,11 @@ class Sequencer:
     def _release(self, number: int) -> None:
         if number > self._sent:
             raise ProtocolError("Acknowledged more messages than were sent.")
+        if self._settling:
+            self._withheld = max(self._withheld, number)
+        else:
+            self._forget(number)
+
+    def _forget(self, number: int) -> None:
         while self._kept and self._sent - len(self._kept) < number:
             self.size -= len(self._kept.popleft())
