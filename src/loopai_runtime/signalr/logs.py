@@ -6,6 +6,8 @@ import logging
 import re
 
 _SECRET = re.compile(r"([?&](?:access_token|id)=)[^&\s\"']+", re.IGNORECASE)
+_OF_EVERY_REFUSAL = "ASGI callable returned without completing handshake."
+"""What uvicorn says, as an error, of a socket that was refused with a status; the refusal has a line already."""
 _LOGGERS = ("uvicorn.access", "uvicorn.error")
 
 
@@ -16,6 +18,8 @@ def scrubbed(text: str) -> str:
 
 class _Scrub(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
+        if record.msg == _OF_EVERY_REFUSAL:
+            return False
         if isinstance(record.args, tuple):
             record.args = tuple(scrubbed(each) if isinstance(each, str) else each for each in record.args)
         if isinstance(record.msg, str):
