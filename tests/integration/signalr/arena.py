@@ -208,7 +208,7 @@ class Arena:
 
 
 @contextlib.contextmanager
-def arena(make: Callable[[], Hub]) -> Iterator[Arena]:
+def arena(make: Callable[[], Hub], log_level: str = "info") -> Iterator[Arena]:
     """A hub behind uvicorn on a free port, in a thread of its own."""
     started = threading.Event()
     box: dict[str, Any] = {}
@@ -216,7 +216,9 @@ def arena(make: Callable[[], Hub]) -> Iterator[Arena]:
     async def run() -> None:
         hub = make()
         app = Starlette(routes=hub.routes(PATH))
-        config = uvicorn.Config(app, "127.0.0.1", 0, lifespan="off", log_level="info", timeout_graceful_shutdown=1)
+        config = uvicorn.Config(
+            app, "127.0.0.1", 0, lifespan="off", log_level=log_level, timeout_graceful_shutdown=1
+        )
         server = uvicorn.Server(config)
         server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
         serving = asyncio.create_task(server.serve())

@@ -53,8 +53,8 @@ class Sequencer:
     def settle(self) -> None:
         """The new socket has stood for a while: what was acknowledged over it may be forgotten now.
 
-        Until then it may not. Other implementations acknowledge right after a reconnect what had arrived before it,
-        and when they lose that socket too, they refuse to go on from behind what they have seen on it.
+        Until then it may not. Others acknowledge right after a reconnect what had arrived before it, and when they
+        lose that socket too, they refuse to go on from behind what they have seen on it.
         """
         self._settling = False
         self._forget(self._withheld)
