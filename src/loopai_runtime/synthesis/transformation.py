@@ -16,6 +16,9 @@ from loopai_runtime.synthesis.dsl import Transformation, transform
 from loopai_runtime.synthesis.folds import folds
 from loopai_runtime.synthesis.strategy import Candidate, Prediction, Problem, Synthesis
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 SECONDS = 10.0
 _FOLDS = 5
 _FOLDED_ROWS = 200

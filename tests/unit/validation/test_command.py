@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from pathlib import Path
@@ -146,7 +145,7 @@ def test_each_call_is_paid_and_one_that_did_not_start_is_not(tmp_path: Path, pur
     oracle = command(tmp_path, UPPER, batch=2, usd=0.4, purse=purse)
     answers = oracle.ask([{"text": "a"}, {"text": "b"}])
     assert [a.usd for a in answers if isinstance(a, Verdict)] == [0.2, 0.2]
-    os.unlink(tmp_path / "oracle.py")
+    (tmp_path / "oracle.py").unlink()
     with pytest.raises(OracleError):
         oracle.ask([{"text": "c"}])
     assert purse.spent == pytest.approx(0.4)
