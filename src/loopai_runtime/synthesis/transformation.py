@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from loopai_runtime import jsonl
 from loopai_runtime.synthesis.abstain import offload
