@@ -54,17 +54,7 @@ class Model:
 
         Raises ModelError where they are not known, MissingExtra.
         """
-        if self.endpoint.prices is not None:
-            return self.endpoint.prices
-        known = provider.known_prices(self.endpoint, most_tokens(messages))
-        if known is not None:
-            return known
-        if self.endpoint.loopback:
-            return Prices(0.0, 0.0)
-        raise ModelError(
-            f"the price of {self.endpoint.model!r} at {self.endpoint.destination} is not known, so no limit holds",
-            hint="give prices: {input: …, output: …} in US dollars per million tokens",
-        )
+        return provider.prices_of(self.endpoint, most_tokens(messages))
 
     def most_usd(self, messages: Messages, max_tokens: int, schema: Mapping[str, Any] | None = None) -> float:
         """What one call can cost at most: every byte of the prompt a token, and all of `max_tokens`.
