@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from loopai_runtime.errors import MissingExtra, ModelError
 from loopai_runtime.llm.endpoint import Prices
-from loopai_runtime.outbound import Exchange, noted, place_of
+from loopai_runtime.outbound import Exchange, noted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -60,7 +60,7 @@ def litellm() -> Any:
 def _load() -> Any:
     os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # else the import downloads a price list
     os.environ.setdefault("LITELLM_MODE", "PRODUCTION")  # else it reads .env of whatever directory this is
-    os.environ.setdefault("LITELLM_LOG", "CRITICAL")
+    os.environ["LITELLM_LOG"] = "CRITICAL"  # at its finer levels it writes requests out, keys and all
     try:
         import litellm as library
     except ImportError:
@@ -91,7 +91,7 @@ class Resolved(NamedTuple):
 
 def resolve(endpoint: Endpoint) -> Resolved:
     """The provider behind a model's name. Raises ModelError, MissingExtra."""
-    return _resolve(endpoint.model, endpoint.api_base or _openai_base())
+    return _resolve(endpoint.model, endpoint.base)
 
 
 @lru_cache(maxsize=64)
@@ -110,10 +110,6 @@ def _resolve(model: str, base: str | None) -> Resolved:
         ) from None
 
 
-def _openai_base() -> str | None:
-    return os.environ.get("OPENAI_BASE_URL") or os.environ.get("OPENAI_API_BASE") or None
-
-
 def provider_of(endpoint: Endpoint) -> str:
     return resolve(endpoint).provider
 
@@ -124,7 +120,7 @@ def url_of(endpoint: Endpoint) -> str | None:
     if endpoint.api_base:
         return endpoint.api_base
     if resolved.provider in ("openai", "text-completion-openai"):
-        return _openai_base() or "https://api.openai.com/v1"
+        return endpoint.base or "https://api.openai.com/v1"
     return os.environ.get(f"{resolved.provider.upper()}_API_BASE") or resolved.url
 
 
@@ -145,6 +141,27 @@ def known_prices(endpoint: Endpoint, prompt_tokens: int) -> Prices | None:
             return None
         rates.append(max([rate, *_tiers(entry, name, prompt_tokens)]))
     return Prices(rates[0] * 1e6, rates[1] * 1e6)
+
+
+def prices_of(endpoint: Endpoint, prompt_tokens: int) -> Prices:
+    """The endpoint's own, else litellm's, else 0 on this machine. Raises ModelError where they are not known."""
+    if endpoint.prices is not None:
+        return endpoint.prices
+    known = known_prices(endpoint, prompt_tokens)
+    if known is not None:
+        return known
+    if endpoint.loopback:
+        return Prices(0.0, 0.0)
+    raise ModelError(
+        f"the price of {endpoint.model!r} at {endpoint.destination} is not known",
+        hint="give prices: {input: …, output: …} in US dollars per million tokens",
+    )
+
+
+def longest_answer(endpoint: Endpoint) -> int | None:
+    """The most tokens that the model can answer with, as far as litellm knows. Raises ModelError, MissingExtra."""
+    most = (_entry(resolve(endpoint)) or {}).get("max_output_tokens")
+    return most if isinstance(most, int) and most > 0 else None
 
 
 def _entry(resolved: Resolved) -> Mapping[str, Any] | None:
@@ -257,11 +274,13 @@ def failure(endpoint: Endpoint, exc: Exception, exchange: Exchange, timeout_s: f
         )
     if exchange.status is None and (exchange.sent or _is_connection(exc)):
         said = "broke the connection off" if exchange.sent else "cannot be reached"
-        return CallFailed(f"{where} {said}", "check api_base and the network", retry=True, billed=exchange.sent)
+        # Where nobody listens on this machine, nobody will in a second.
+        again = exchange.sent or not endpoint.loopback
+        return CallFailed(f"{where} {said}", "check api_base and the network", retry=again, billed=exchange.sent)
     if status is not None and status >= 400 and not (exchange.status and exchange.status < 400):
         return _of_status(endpoint, status, exc, exchange.retry_after)
     if exchange.status is not None and exchange.status < 400:
-        hint = f"is that the address of an OpenAI-compatible API? ({place_of(endpoint.url or '') or where})"
+        hint = "is that the address of an OpenAI-compatible API?"
         return CallFailed(f"{where} sent an answer that is not one of a model", hint, retry=False, billed=True)
     said = _first_line(exc, endpoint)
     return CallFailed(f"{where}: {said}", None, retry=False, billed=exchange.sent)
@@ -289,17 +308,17 @@ def _of_status(endpoint: Endpoint, status: int, exc: Exception, retry_after: str
         hint = "check the model's name and api_base"
         return CallFailed(f"{where} does not know {endpoint.model!r}: {said}", hint, retry=False, billed=False)
     if status == 429:
-        text = f"{where} is over its rate limit or quota: {said}"
-        return CallFailed(
-            text, "wait, or ask for a higher limit", retry=True, billed=False, after_s=_seconds(retry_after)
-        )
+        text = f"{where} is over its limit (429): {said}"
+        again = "quota" not in said.lower()  # a bill that is not paid does not go away by waiting
+        hint = "wait, or ask for a higher limit"
+        return CallFailed(text, hint, retry=again, billed=False, after_s=_seconds(retry_after))
     if status >= 500 or status == 408:
         text = f"{where} failed with {status}: {said}"
         # A gateway that gave up may stand before a model that went on.
         billed = status in (408, 502, 504)
         return CallFailed(text, "try again later", retry=True, billed=billed, after_s=_seconds(retry_after))
     failed = CallFailed(f"{where} refused the request ({status}): {said}", None, retry=False, billed=False)
-    failed.refused_format = status in (400, 422)
+    failed.refused_format = any(word in said.lower() for word in ("format", "schema", "structured", "grammar"))
     return failed
 
 
