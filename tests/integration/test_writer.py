@@ -72,7 +72,11 @@ That should do.
 GOOD = program(WORDS)
 BAD = program({"login": WORDS["refund"], "refund": WORDS["login"]})
 SIGNS = json.dumps(
-    {"signs": [{"name": f"about {label}", "label": label, "words": words.split()} for label, words in WORDS.items()]}
+    {
+        "signs": [
+            {"name": f"about {label}", "label": label, "words": words.split()} for label, words in WORDS.items()
+        ]
+    }
 )
 
 
@@ -94,9 +98,7 @@ def layout(tmp_path: Path) -> Layout:
 
 
 @pytest.fixture
-def made(
-    tmp_path: Path, layout: Layout, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Callable[..., Generated]]:
+def made(tmp_path: Path, layout: Layout, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Generated]]:
     """Generates the task with a scripted model; `made.llm` is the server of the last time, `made.told` what was said."""
     monkeypatch.setenv("OPENAI_API_KEY", "x")
 
@@ -126,7 +128,9 @@ def made(
 
 
 def entries(layout: Layout) -> list[dict[str, Any]]:
-    lines = [line for path in sorted(layout.ledger.glob("*.jsonl")) for line in path.read_text().split("\n") if line]
+    lines = [
+        line for path in sorted(layout.ledger.glob("*.jsonl")) for line in path.read_text().split("\n") if line
+    ]
     return [json.loads(line) for line in lines]
 
 
@@ -379,6 +383,7 @@ def test_labels_that_came_in_are_learned_from(made: Any, layout: Layout) -> None
     assert any("do not fit" in str(warning) for warning in result.examples.warnings)
 
 
+@pytest.mark.slow
 def test_two_at_once_make_two_versions(loopai: Loopai, write_spec: Callable[..., Path]) -> None:
     with ScriptedLLM(always(GOOD)) as llm:
         spec = write_spec(generate={"model": "openai/scripted", "api_base": llm.api_base})

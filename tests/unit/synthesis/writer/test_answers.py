@@ -21,7 +21,7 @@ BLOCK = f"```python\n{PROGRAM}```"
         f"Here is the program.\n\n{PROGRAM}",
         f"<think>\n```python\ndef answer(x):\n    return 0\n```\n</think>\n{BLOCK}",
         f"First a try:\n```python\ndef answer(x):\n    return 0\n```\nNo, better:\n{BLOCK}",
-        f"```json\n{{\"a\": 1}}\n```\n{BLOCK}",
+        f'```json\n{{"a": 1}}\n```\n{BLOCK}',
         "```python\n" + PROGRAM,  # cut off before the fence closed
         BLOCK.replace("\n", "\r\n"),
         "1. The program:\n\n   ```python\n" + "".join(f"   {line}\n" for line in PROGRAM.splitlines()) + "   ```",
@@ -36,13 +36,17 @@ def test_the_program_is_found_in_prose_and_fences(text: str) -> None:
 
 
 def test_blocks_that_need_each_other_are_one_program() -> None:
-    text = "Constants:\n```python\nWORDS = {'a'}\n```\nand\n```python\ndef answer(x):\n    return x in WORDS\n```\n"
+    text = (
+        "Constants:\n```python\nWORDS = {'a'}\n```\nand\n```python\ndef answer(x):\n    return x in WORDS\n```\n"
+    )
     found = program_in(text)
     assert found is not None
     assert "WORDS = {'a'}" in found
     assert "def answer" in found
 
 
-@pytest.mark.parametrize("text", ["", "I cannot do that.", "```python\nprint('hello')\n```", "```\n" + "x" * 600_000])
+@pytest.mark.parametrize(
+    "text", ["", "I cannot do that.", "```python\nprint('hello')\n```", "```\n" + "x" * 600_000]
+)
 def test_what_holds_no_program_is_none(text: str) -> None:
     assert program_in(text) is None

@@ -62,9 +62,7 @@ def test_no_line_of_data_can_close_its_fence() -> None:
 
 def entrant(right: list[float], size: int = 1000) -> Entrant:
     rows = list(range(len(right)))
-    made = Entrant(
-        "written", lambda _c: "x" * size, 1, rows, right, [Prediction("a", 0.0)] * len(rows), {}, 3
-    )
+    made = Entrant("written", lambda _c: "x" * size, 1, rows, right, [Prediction("a", 0.0)] * len(rows), {}, 3)
     assert made.bytes == size
     return made
 

@@ -83,7 +83,14 @@ def test_the_function_asked_for_is_taken_else_its_usual_names(text: str, entry: 
     assert Source.of(text).entry == entry
 
 
-@pytest.mark.parametrize("text", ["X = 1\n", "def other(x):\n    return 1\n", "def answer(x):\n    match x:\n        case 1:\n            return 1\n"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "X = 1\n",
+        "def other(x):\n    return 1\n",
+        "def answer(x):\n    match x:\n        case 1:\n            return 1\n",
+    ],
+)
 def test_a_program_that_cannot_answer_everywhere_is_refused(text: str) -> None:
     with pytest.raises(PolicyRefused):
         Source.of(text)
