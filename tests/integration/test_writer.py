@@ -8,7 +8,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ WORDS = {
     "login": "password signin locked username account credentials authenticator passcode",
 }
 """Four of each occur in examples and four do not: what a model knows and examples do not show."""
-FILLER = "kindly regarding yesterday team thanks morning office screen order weekend support matter".split()
+FILLER = ["kindly", "regarding", "yesterday", "team", "thanks", "morning", "office", "screen", "order", "weekend"]
 
 
 def rows(n: int, start: int = 0) -> list[dict[str, Any]]:
@@ -42,7 +42,7 @@ def rows(n: int, start: int = 0) -> list[dict[str, Any]]:
     for at in range(start, start + n):
         label = ("refund", "login")[at % 2]
         word = WORDS[label].split()[at // 2 % 8]
-        text = f"{FILLER[at % 12]} {FILLER[(at * 5 + 1) % 12]} {word} {FILLER[(at * 7 + 3) % 12]} case{at:04}"
+        text = f"{FILLER[at % 10]} {FILLER[(at * 3 + 1) % 10]} {word} {FILLER[(at * 7 + 3) % 10]} case{at:04}"
         made.append({"input": {"text": text}, "output": label})
     return made
 
@@ -98,7 +98,7 @@ def layout(tmp_path: Path) -> Layout:
 
 
 @pytest.fixture
-def made(tmp_path: Path, layout: Layout, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Generated]]:
+def made(tmp_path: Path, layout: Layout, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Generated]:
     """Generates the task with a scripted model; `made.llm` is the server of the last time, `made.told` what was said."""
     monkeypatch.setenv("OPENAI_API_KEY", "x")
 
@@ -124,7 +124,7 @@ def made(tmp_path: Path, layout: Layout, monkeypatch: pytest.MonkeyPatch) -> Ite
             act = preview if run.__dict__.pop("dry", False) else generate
             return act(load(path), layout, config, ask)  # type: ignore[return-value]
 
-    yield run
+    return run
 
 
 def entries(layout: Layout) -> list[dict[str, Any]]:

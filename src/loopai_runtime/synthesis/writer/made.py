@@ -87,8 +87,7 @@ def made(
 
 
 def _calibrated(answers: Sequence[Prediction], hits: Sequence[bool]) -> Calibration:
-    """Where all or none of a few answers were right they say nothing of what evidence is worth; then it is believed
-    a little."""
+    """Where all of a few answers were right they do not say what evidence is worth: it is believed a little."""
     anchors = [Prediction(None, -_FAR), Prediction(None, _FAR)]
     return calibrate([*answers, *anchors], [*hits, False, True])
 
