@@ -176,6 +176,10 @@ class ModelError(LoopaiError):
     kind = "model"
 
 
+class UnusableAnswer(ModelError):
+    """The model answered, and what it said cannot be used: another input may well get an answer."""
+
+
 class CapReached(LoopaiError):
     """The call that could have passed a limit of money was not made."""
 

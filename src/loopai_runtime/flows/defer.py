@@ -1,7 +1,8 @@
 """Deferring: what a program abstains on is put to the task's oracle, beside whatever else runs.
 
 Threads of its own wait for the oracle, a bounded number of them, so that neither an event loop nor other requests
-ever do. Whatever the oracle answers becomes a label of the task, even where the answer comes too late for the request.
+ever do. Whatever the oracle answers becomes a label of the task, even where the answer comes too late for the
+request.
 """
 
 from __future__ import annotations
