@@ -34,13 +34,34 @@ def analyze(
     task: Annotated[
         str | None, typer.Argument(metavar="[TASK]", help="One task; else all of them.", show_default=False)
     ] = None,
-    days: Annotated[int, typer.Option("--days", min=1, max=3660, help="Today (UTC) and the days before it.")] = 7,
+    days: Annotated[
+        int | None,
+        typer.Option(
+            "--days",
+            min=1,
+            max=3660,
+            help="Today (UTC) and the days before it  [default: 7; with --cost all]",
+            show_default=False,
+        ),
+    ] = None,
     by: Annotated[
         Grouping | None, typer.Option("--by", help="What the rows are  [default: day]", show_default=False)
     ] = None,
     failures: Annotated[
         bool, typer.Option("--failures", help="Also what goes wrong most, with examples.")
     ] = False,
+    cost: Annotated[
+        bool, typer.Option("--cost", help="Instead: what was spent on models, and what the program saves.")
+    ] = False,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            metavar="NAME",
+            help="With --cost: the model to compare with, instead of the task's own.",
+            show_default=False,
+        ),
+    ] = None,
     sql: Annotated[
         str | None,
         typer.Option(
@@ -63,6 +84,12 @@ def analyze(
     Accuracy is of the executions that were sampled for checking, weighted to all; its interval is at 95 %.
     """
     layout = options.settings(data_dir, config).layout
+    if cost:
+        from loopai_runtime.cli.costs import show
+
+        show(layout, task, days, model, output)
+        return
+    days = days or 7
     if sql is not None:
         _sql(layout, task, days, sql, output)
         return
@@ -122,7 +149,7 @@ def _table(found: Analysis) -> None:
     headings = {"key": "", "count": "executions", "errors": "errors", "timeouts": "time-outs"}
     headings |= {"p50_ms": "p50 ms", "p95_ms": "p95 ms", "p99_ms": "p99 ms"}
     if found.total.accuracy is not None:
-        headings["accuracy"] = "accuracy (95 % interval, checks)"
+        headings["accuracy"] = "accuracy (95% interval, checks)"
     name = found.task_id or "all tasks"
     render.rows(table, Output.TABLE, headings, title=f"{name}, {found.days[0]} to {found.days[-1]} (UTC)")
 
@@ -131,10 +158,8 @@ def _shown(row: Row) -> dict[str, Any]:
     shown = row.as_dict() | {"key": f"v{row.key}" if isinstance(row.key, int) else row.key}
     shown["accuracy"] = "–"
     if row.accuracy is not None:
-        value, low, high = (
-            f"{100 * share:.1f}" for share in (row.accuracy.value, row.accuracy.low, row.accuracy.high)
-        )
-        shown["accuracy"] = f"{value} % ({low} – {high}, {row.accuracy.n})"
+        known = row.accuracy
+        shown["accuracy"] = f"{known.value:.1%} ({known.low:.1%} – {known.high:.1%}, {known.n})"
     return shown
 
 

@@ -10,14 +10,15 @@ from typing import Any
 import pytest
 
 from loopai_runtime.errors import CapReached, OracleError
+from loopai_runtime.testing import ScriptedOracle
 from loopai_runtime.validation.oracle import Verdict
 from loopai_runtime.validation.paid import Fee
 from loopai_runtime.validation.post import Post
 from loopai_runtime.validation.service import Service
 
-from .conftest import CountingPurse, Handler, JsonService
+from .conftest import CountingPurse, Handler
 
-Serve = Callable[[Handler], JsonService]
+Serve = Callable[[Handler], ScriptedOracle]
 
 
 def service(
