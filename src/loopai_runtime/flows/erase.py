@@ -119,8 +119,9 @@ def _files_of_people(layout: Layout, task_id: str) -> list[Path]:
     """The specification and the files that it names; what does not load has none."""
     with suppress(LoopaiError, OSError):
         loaded = load_saved(layout, task_id)
-        sources = [*loaded.spec.examples_from, *loaded.spec.unlabelled_from]
-        return [layout.spec(task_id), *(loaded.base_dir / source.file for source in sources)]
+        names = [source.file for source in loaded.spec.examples_from]
+        names += [source.file for source in loaded.spec.unlabelled_from]
+        return [layout.spec(task_id), *(loaded.base_dir / name for name in names)]
     return [layout.spec(task_id)]
 
 
