@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 from loopai_runtime.artifacts.store import ArtifactStore
 from loopai_runtime.config import Config
 from loopai_runtime.datasets.execution_log import ExecutionLog
-from loopai_runtime.flows.defer import deferral_of
 from loopai_runtime.flows.analysis import analyze as _analyze
+from loopai_runtime.flows.defer import deferral_of
 from loopai_runtime.flows.execute import Executor, Request
 from loopai_runtime.flows.generate import Ask
 from loopai_runtime.flows.generate import generate as _generate
