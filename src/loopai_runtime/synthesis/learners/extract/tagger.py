@@ -88,7 +88,7 @@ class Tagger:
 
 def rounds_for(count: int) -> tuple[int, ...]:
     """How often to go through so many sentences: where labels are noisy, few rounds are better."""
-    return (8,) if count <= 150 else (6, 2)
+    return (8,) if count <= 150 else (10, 2)
 
 
 def orders_for(count: int) -> int:
