@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from loopai_runtime.signalr.calls import Calls
 from loopai_runtime.signalr.errors import ConnectionLost, HubException, ProtocolError, Refused
 from loopai_runtime.signalr.link import Link
+from loopai_runtime.signalr.logs import report
 from loopai_runtime.signalr.options import LONG_POLLING, SERVER_SENT_EVENTS, WEBSOCKETS, Options
 from loopai_runtime.signalr.protocol import handshake
 from loopai_runtime.signalr.protocol.codecs import codec_named
@@ -55,6 +56,8 @@ class Home:
 
     options: Options
     methods: Methods
+    tasks: set[asyncio.Task[None]]
+    """Every method that runs, of whatever connection."""
     opened: Callable[[Connection], Awaitable[None]]
     closed: Callable[[Connection, str | None], None]
 
@@ -75,9 +78,11 @@ class Connection:
         self.closed = False
         self.polling = False
         self.polls: Polls | None = None
+        self.welcomed = asyncio.Event()
+        """Set when `on_connect` has ended, one way or the other."""
         self._home = home
         self._options = home.options
-        self._calls = Calls(self, self.write, home.methods, home.options)
+        self._calls = Calls(self, self.write, home.methods, home.options, home.tasks)
         self.link: Link | None = None
         self._sequencer = Sequencer() if stateful else None
         self._flowing = False
@@ -184,7 +189,8 @@ class Connection:
         if transport != WEBSOCKETS:
             self._sequencer = None
         options = self._options
-        link = Link(transport, options.send_buffer_bytes, options.max_message_bytes, self._drained.set)
+        limit = options.send_buffer_bytes + (options.stateful_buffer_bytes if self._sequencer else 0)
+        link = Link(transport, limit, options.max_message_bytes, self._drained.set)
         self.transport, self.link, self._since = transport, link, _now()
         self._heard = self._since
         if self.codec:
@@ -268,10 +274,13 @@ class Connection:
         try:
             await self._home.opened(self)
         except Exception as exc:
-            _log.exception("the hub refused a connection that it had let in")
+            if not isinstance(exc, HubException):
+                report(_log, "on_connect", exc)
             said = isinstance(exc, HubException) or self._options.detailed_errors
             name = "HubException" if isinstance(exc, HubException) else type(exc).__name__
             self.close("Connection closed with an error." + (f" {name}: {exc}" if said else ""))
+        finally:
+            self.welcomed.set()
 
     async def _receive(self, codec: Codec, payload: bytes) -> None:
         message = codec.decode(payload)

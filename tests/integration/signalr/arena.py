@@ -36,6 +36,7 @@ def make_hub(**options: Any) -> Hub:
     async def on_disconnect(connection: Connection, error: str | None) -> None:
         left.append(connection.id)
 
+    options = {"finish_s": 0.3} | options
     hub = Hub(authenticate, options=Options(**options), on_connect=on_connect, on_disconnect=on_disconnect)
     seen: list[Any] = []
     talking: set[asyncio.Task[None]] = set()

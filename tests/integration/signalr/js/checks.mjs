@@ -190,6 +190,14 @@ checks.stop_ends_it_at_the_hub = async (c) => {
   await other.stop();
   await until(async () => (await c.invoke("Left")).includes(id), "that it left");
 };
+checks.what_was_sent_before_the_stop_arrives = async (c) => {
+  await c.invoke("Forget");
+  const other = await connected();
+  const sent = [...Array(100).keys()].map((i) => other.send("Note", i));
+  await Promise.all(sent);
+  await other.stop();
+  await until(async () => (await c.invoke("Seen")).length === 100, "100 notes");
+};
 checks.stop_ends_its_calls = async (c) => {
   await c.invoke("Forget");
   const other = await connected();
