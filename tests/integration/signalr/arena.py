@@ -209,8 +209,8 @@ class Arena:
 
 
 @contextlib.contextmanager
-def arena(make: Callable[[], Hub], log_level: str = "info") -> Iterator[Arena]:
-    """A hub behind uvicorn on a free port, in a thread of its own."""
+def arena(make: Callable[[], Hub], log_level: str = "info", port: int = 0) -> Iterator[Arena]:
+    """A hub behind uvicorn on a port, a free one if it does not matter, in a thread of its own."""
     started = threading.Event()
     box: dict[str, Any] = {}
 
@@ -218,15 +218,15 @@ def arena(make: Callable[[], Hub], log_level: str = "info") -> Iterator[Arena]:
         hub = make()
         app = Starlette(routes=hub.routes(PATH))
         config = uvicorn.Config(
-            app, "127.0.0.1", 0, lifespan="off", log_level=log_level, timeout_graceful_shutdown=1
+            app, "127.0.0.1", port, lifespan="off", log_level=log_level, timeout_graceful_shutdown=1
         )
         server = uvicorn.Server(config)
         server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
         serving = asyncio.create_task(server.serve())
         while not server.started:
             await asyncio.sleep(0.005)
-        port = server.servers[0].sockets[0].getsockname()[1]
-        box.update(arena=Arena(hub, port, asyncio.get_running_loop()), server=server)
+        found = server.servers[0].sockets[0].getsockname()[1]
+        box.update(arena=Arena(hub, found, asyncio.get_running_loop()), server=server)
         started.set()
         await serving
 

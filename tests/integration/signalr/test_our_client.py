@@ -164,6 +164,42 @@ def test_comes_back_after_the_hub_closed_it(server: Arena, way: dict[str, Any]) 
     run(work)
 
 
+def test_comes_back_after_the_hub_was_started_again(way: dict[str, Any]) -> None:
+    async def work() -> None:
+        with contextlib.ExitStack() as first:
+            server = first.enter_context(arena(make_hub))
+            async with client(server.url, **way) as hub:
+                await hub.connected(5)
+                before = hub.connection_id
+                await asyncio.to_thread(first.close)
+                assert not hub.is_connected
+                with arena(make_hub, port=server.port):
+                    await hub.connected(10)
+                    assert hub.connection_id != before
+                    assert await hub.invoke("Add", 1, 1) == 2
+
+    run(work)
+
+
+def test_a_handler_may_call_the_hub(server: Arena, way: dict[str, Any]) -> None:
+    async def work() -> None:
+        hub = client(server.url, **way)
+        sums: list[int] = []
+
+        async def add(number: int) -> None:
+            sums.append(await hub.invoke("Add", number, 1))
+
+        hub.on("OnNumber", add)
+        async with hub:
+            await hub.connected(5)
+            await hub.invoke("SendMe", 3)
+            async with asyncio.timeout(5):
+                while sums != [1, 2, 3]:
+                    await asyncio.sleep(0.01)
+
+    run(work)
+
+
 def test_waits_for_a_hub_that_is_not_there_yet(way: dict[str, Any]) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
