@@ -18,6 +18,7 @@ import contextlib
 import inspect
 import itertools
 import logging
+import time
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
@@ -50,6 +51,8 @@ Hook = Callable[[], Awaitable[None]]
 _log = logging.getLogger(__name__)
 _STREAM_ITEMS = _CALLS_WAITING = 10_000
 _PATIENCE_S = 30.0
+_STOOD_S = 30.0
+"""A connection that lasted longer was none that a hub lets in and throws out at once."""
 
 
 class HubClient:
@@ -174,6 +177,7 @@ class HubClient:
         work = asyncio.create_task(self._answer_calls())
         try:
             while True:
+                began = time.monotonic()
                 try:
                     await self._converse()
                 except SignalRError as exc:
@@ -181,6 +185,11 @@ class HubClient:
                         return
                     self.last_error = exc
                     _log.info("no connection to the hub: %s", exc)
+                except Exception as exc:  # what fetches the token, a URL that is none: trying goes on
+                    self.last_error = ConnectionLost(f"connecting raised {type(exc).__name__}")
+                    report(_log, "connecting to the hub", exc)
+                if time.monotonic() - began > _STOOD_S:
+                    self._backoff.reset()
                 await asyncio.sleep(self._backoff.next_s())
         finally:
             work.cancel()
@@ -195,7 +204,6 @@ class HubClient:
             await line.shake_hands(socket)
             self._line, self.last_error = line, None
             self._ready.set()
-            self._backoff.reset()
             hook = asyncio.create_task(self._run_hook(self._on_connected))
             await line.listen(partial(self._heard, line))
         finally:

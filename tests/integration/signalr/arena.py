@@ -39,6 +39,7 @@ def make_hub(**options: Any) -> Hub:
     options = {"finish_s": 0.3} | options
     hub = Hub(authenticate, options=Options(**options), on_connect=on_connect, on_disconnect=on_disconnect)
     seen: list[Any] = []
+    over: list[str] = []
     talking: set[asyncio.Task[None]] = set()
 
     @hub.method("Echo")
@@ -88,14 +89,14 @@ def make_hub(**options: Any) -> Hub:
                 number += 1
                 await asyncio.sleep(0.005)
         finally:
-            seen.append("stream over")
+            over.append("stream over")
 
     @hub.method("Hang")
     async def hang(caller: Connection) -> None:
         try:
             await asyncio.Event().wait()
         finally:
-            seen.append("hang over")
+            over.append("hang over")
 
     @hub.method("Total")
     async def total(caller: Connection, factor: int, *, numbers: Incoming) -> int:
@@ -125,6 +126,11 @@ def make_hub(**options: Any) -> Hub:
     @hub.method("Forget")
     async def forget(caller: Connection) -> None:
         seen.clear()
+        over.clear()
+
+    @hub.method("Over")
+    async def what_is_over(caller: Connection) -> list[str]:
+        return list(over)
 
     @hub.method("Join")
     async def join(caller: Connection, group: str) -> None:
