@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from loopai_runtime.signalr.errors import ConnectionLost, HubException, ProtocolError
 from loopai_runtime.signalr.incoming import Incoming
+from loopai_runtime.signalr.logs import report
 from loopai_runtime.signalr.protocol.messages import (
     Completion,
     Invocation,
@@ -31,17 +32,25 @@ class Calls:
     """What one client has called. `caller` is a method's first argument, `write` sends it a message."""
 
     def __init__(
-        self, caller: Any, write: Callable[[Message], Awaitable[None]], methods: Methods, options: Options
+        self,
+        caller: Any,
+        write: Callable[[Message], Awaitable[None]],
+        methods: Methods,
+        options: Options,
+        everyones: set[asyncio.Task[None]],
     ) -> None:
         self._caller = caller
         self._write = write
         self._methods = methods
         self._options = options
         self._tasks: set[asyncio.Task[None]] = set()
+        self._streaming: set[asyncio.Task[None]] = set()  # those of them that stream to the client
+        self._everyones = everyones
         self._by_id: dict[str, asyncio.Task[None] | None] = {}  # None: waits for its turn
         self._uploads: dict[str, Incoming] = {}
         self._waiting: deque[tuple[Method, Invocation]] = deque()
         self._running = 0
+        self._ended = False
         self._room = asyncio.Event()
 
     async def begin(self, message: Invocation | StreamInvocation) -> None:
@@ -51,13 +60,16 @@ class Calls:
             await self._fail(message.invocation_id, error)
             return
         assert method is not None
-        if message.invocation_id in self._by_id or any(each in self._uploads for each in message.stream_ids):
+        if message.invocation_id in self._by_id or not self._are_new(message.stream_ids):
             await self._fail(message.invocation_id, f"Invocation ID '{message.invocation_id}' is already in use.")
+            return
+        if (method.streams or method.uploads) and len(self._tasks) >= self._options.streams_per_connection:
+            await self._fail(message.invocation_id, _error(message.target, "HubException: Too many streams."))
             return
         uploads = {name: Incoming(self._options.upload_buffer) for name in method.uploads}
         self._uploads |= zip(message.stream_ids, uploads.values(), strict=True)
         if isinstance(message, StreamInvocation):
-            self._start(self._stream(method, message, uploads), message)
+            self._streaming.add(self._start(self._stream(method, message, uploads), message))
         elif uploads:  # not in turn: it ends when the client wants
             self._start(self._answer(method, message, uploads), message)
         else:
@@ -65,7 +77,7 @@ class Calls:
             if message.invocation_id is not None:
                 self._by_id[message.invocation_id] = None
             self._next()
-            while len(self._waiting) > self._options.waiting_invocations:
+            while len(self._waiting) > self._options.waiting_invocations and not self._ended:
                 self._room.clear()
                 await self._room.wait()
 
@@ -93,15 +105,25 @@ class Calls:
             upload.completed(message.error)
 
     def end(self) -> None:
-        """Stop everything: the client is gone."""
-        self._waiting.clear()
+        """The client is gone: streams end now, what else it called may finish, within its time."""
+        self._ended = True
         self._room.set()
         for upload in self._uploads.values():
             upload.end(ConnectionLost("The connection was closed."))
+        for task in self._streaming:
+            task.cancel()
+        if self._tasks:
+            asyncio.get_running_loop().call_later(self._options.finish_s, self._stop)
+
+    # ---
+
+    def _stop(self) -> None:
+        self._waiting.clear()
         for task in self._tasks:
             task.cancel()
 
-    # ---
+    def _are_new(self, stream_ids: list[str]) -> bool:
+        return len(set(stream_ids)) == len(stream_ids) and not any(each in self._uploads for each in stream_ids)
 
     def _fault(self, method: Method | None, message: Invocation | StreamInvocation) -> str | None:
         """Why this is no call, as ASP.NET Core says it."""
@@ -130,13 +152,15 @@ class Calls:
     def _start(self, work: Any, message: Invocation | StreamInvocation) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
         self._tasks.add(task)
+        self._everyones.add(task)
         if message.invocation_id is not None:
             self._by_id[message.invocation_id] = task
-        task.add_done_callback(lambda task: self._ended(task, message))
+        task.add_done_callback(lambda task: self._done(task, message))
         return task
 
-    def _ended(self, task: asyncio.Task[None], message: Invocation | StreamInvocation) -> None:
-        self._tasks.discard(task)
+    def _done(self, task: asyncio.Task[None], message: Invocation | StreamInvocation) -> None:
+        for tasks in (self._tasks, self._streaming, self._everyones):
+            tasks.discard(task)
         if message.invocation_id is not None:
             self._by_id.pop(message.invocation_id, None)
         for stream_id in message.stream_ids:
@@ -188,8 +212,7 @@ class Calls:
         """What of an exception the caller may read; the rest of the world reads where it happened."""
         if isinstance(exc, HubException):
             return f"HubException: {_readable(exc)}"
-        _log.error("the method %r raised %s%s", target, type(exc).__name__, _place(exc))
-        _log.debug("raised by %r", target, exc_info=exc)
+        report(_log, f"the method {target!r}", exc)
         return f"{type(exc).__name__}: {_readable(exc)}" if self._options.detailed_errors else None
 
     async def _fail(self, invocation_id: str | None, error: str) -> None:
@@ -203,10 +226,3 @@ def _error(target: str, said: str | None = None) -> str:
 
 def _readable(exc: Exception) -> str:
     return str(exc).encode("utf-8", "replace").decode("utf-8")  # a lone surrogate could not be sent
-
-
-def _place(exc: Exception) -> str:
-    trace = exc.__traceback__
-    while trace and trace.tb_next:
-        trace = trace.tb_next
-    return f" at {trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace else ""

@@ -18,7 +18,9 @@ import contextlib
 import inspect
 import itertools
 import logging
+import time
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from loopai_runtime.errors import MissingExtra
@@ -26,6 +28,7 @@ from loopai_runtime.signalr.dial import Address, Backoff, negotiate, open_socket
 from loopai_runtime.signalr.errors import ConnectionLost, HubException, ProtocolError, SignalRError
 from loopai_runtime.signalr.incoming import Incoming
 from loopai_runtime.signalr.line import Line
+from loopai_runtime.signalr.logs import report
 from loopai_runtime.signalr.protocol.codecs import codec_named
 from loopai_runtime.signalr.protocol.messages import (
     CancelInvocation,
@@ -48,6 +51,8 @@ Hook = Callable[[], Awaitable[None]]
 _log = logging.getLogger(__name__)
 _STREAM_ITEMS = _CALLS_WAITING = 10_000
 _PATIENCE_S = 30.0
+_STOOD_S = 30.0
+"""A connection that lasted longer was none that a hub lets in and throws out at once."""
 
 
 class HubClient:
@@ -86,7 +91,7 @@ class HubClient:
         self._answers: dict[str, asyncio.Future[Any]] = {}
         self._streams: dict[str, Incoming] = {}
         self._uploads: set[asyncio.Task[None]] = set()
-        self._calls: asyncio.Queue[Invocation] = asyncio.Queue(_CALLS_WAITING)
+        self._calls: asyncio.Queue[tuple[Line, Invocation]] = asyncio.Queue(_CALLS_WAITING)
         self._life: asyncio.Task[None] | None = None
         self._leaving = False
 
@@ -172,6 +177,7 @@ class HubClient:
         work = asyncio.create_task(self._answer_calls())
         try:
             while True:
+                began = time.monotonic()
                 try:
                     await self._converse()
                 except SignalRError as exc:
@@ -179,6 +185,11 @@ class HubClient:
                         return
                     self.last_error = exc
                     _log.info("no connection to the hub: %s", exc)
+                except Exception as exc:  # what fetches the token, a URL that is none: trying goes on
+                    self.last_error = ConnectionLost(f"connecting raised {type(exc).__name__}")
+                    report(_log, "connecting to the hub", exc)
+                if time.monotonic() - began > _STOOD_S:
+                    self._backoff.reset()
                 await asyncio.sleep(self._backoff.next_s())
         finally:
             work.cancel()
@@ -193,9 +204,8 @@ class HubClient:
             await line.shake_hands(socket)
             self._line, self.last_error = line, None
             self._ready.set()
-            self._backoff.reset()
             hook = asyncio.create_task(self._run_hook(self._on_connected))
-            await line.listen(self._heard)
+            await line.listen(partial(self._heard, line))
         finally:
             if hook is not None:
                 hook.cancel()
@@ -216,8 +226,6 @@ class HubClient:
         self._streams.clear()
         for upload in self._uploads:
             upload.cancel()
-        while not self._calls.empty():
-            self._calls.get_nowait()
         await self._run_hook(self._on_disconnected)
 
     @staticmethod
@@ -225,8 +233,8 @@ class HubClient:
         try:
             if hook:
                 await hook()
-        except Exception:
-            _log.exception("a hook of the hub's client failed")
+        except Exception as exc:
+            report(_log, "a hook of the hub's client", exc)
 
     # --- messages
 
@@ -235,12 +243,12 @@ class HubClient:
             raise ConnectionLost("There is no connection to the hub.")
         await self._line.write(message)
 
-    async def _heard(self, message: Message) -> None:
+    async def _heard(self, line: Line, message: Message) -> None:
         match message:
             case Invocation():
                 try:
                     async with asyncio.timeout(_PATIENCE_S):
-                        await self._calls.put(message)  # the hub waits while the handlers are behind
+                        await self._calls.put((line, message))  # the hub waits while the handlers are behind
                 except TimeoutError:
                     raise ProtocolError("The hub calls faster than its calls are handled.") from None
             case StreamItem() if items := self._streams.get(message.invocation_id):
@@ -258,16 +266,16 @@ class HubClient:
 
     async def _answer_calls(self) -> None:
         while True:
-            call = await self._calls.get()
+            line, call = await self._calls.get()
             result, error = await self._handle(call)
             if call.invocation_id is None:
                 continue
             answer = Completion(call.invocation_id, result, error, has_result=error is None)
-            with contextlib.suppress(ConnectionLost):
+            with contextlib.suppress(ConnectionLost):  # an answer is for the conversation that it was asked in
                 try:
-                    await self._write(answer)
+                    await line.write(answer)
                 except ValueError as exc:
-                    await self._write(Completion(call.invocation_id, error=str(exc)))
+                    await line.write(Completion(call.invocation_id, error=str(exc)))
 
     async def _handle(self, call: Invocation) -> tuple[Any, str | None]:
         """The last handler's result, or what went wrong."""
@@ -280,7 +288,7 @@ class HubClient:
                     result = await result
             except Exception as exc:
                 error = str(exc) if isinstance(exc, HubException) else "The client failed."
-                _log.exception("the handler of %r failed", call.target)
+                report(_log, f"the handler of {call.target!r}", exc)
         return result, error
 
     # --- uploads
@@ -305,6 +313,6 @@ class HubClient:
             return
         except Exception as exc:
             error = str(exc) if isinstance(exc, HubException) else "The client's stream failed."
-            _log.exception("a stream to the hub failed")
+            report(_log, "a stream to the hub", exc)
         with contextlib.suppress(SignalRError):
             await self._write(Completion(number, error=error))

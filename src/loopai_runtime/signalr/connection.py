@@ -19,12 +19,13 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from loopai_runtime.signalr import greeting
 from loopai_runtime.signalr.calls import Calls
 from loopai_runtime.signalr.errors import ConnectionLost, HubException, ProtocolError, Refused
 from loopai_runtime.signalr.link import Link
+from loopai_runtime.signalr.logs import report
 from loopai_runtime.signalr.options import LONG_POLLING, SERVER_SENT_EVENTS, WEBSOCKETS, Options
 from loopai_runtime.signalr.protocol import handshake
-from loopai_runtime.signalr.protocol.codecs import codec_named
 from loopai_runtime.signalr.protocol.messages import (
     CancelInvocation,
     Close,
@@ -55,6 +56,8 @@ class Home:
 
     options: Options
     methods: Methods
+    tasks: set[asyncio.Task[None]]
+    """Every method that runs, of whatever connection."""
     opened: Callable[[Connection], Awaitable[None]]
     closed: Callable[[Connection, str | None], None]
 
@@ -75,9 +78,11 @@ class Connection:
         self.closed = False
         self.polling = False
         self.polls: Polls | None = None
+        self.welcomed = asyncio.Event()
+        """Set when `on_connect` has ended, one way or the other."""
         self._home = home
         self._options = home.options
-        self._calls = Calls(self, self.write, home.methods, home.options)
+        self._calls = Calls(self, self.write, home.methods, home.options, home.tasks)
         self.link: Link | None = None
         self._sequencer = Sequencer() if stateful else None
         self._flowing = False
@@ -184,7 +189,8 @@ class Connection:
         if transport != WEBSOCKETS:
             self._sequencer = None
         options = self._options
-        link = Link(transport, options.send_buffer_bytes, options.max_message_bytes, self._drained.set)
+        limit = options.send_buffer_bytes + (options.stateful_buffer_bytes if self._sequencer else 0)
+        link = Link(transport, limit, options.max_message_bytes, self._drained.set)
         self.transport, self.link, self._since = transport, link, _now()
         self._heard = self._since
         if self.codec:
@@ -237,41 +243,31 @@ class Connection:
     # ---
 
     async def _shake_hands(self, link: Link, payload: bytes) -> None:
+        text_only = link.transport == SERVER_SENT_EVENTS
         try:
-            wanted = handshake.read_request(payload)
+            codec = greeting.choose(payload, text_only=text_only, detailed=self._options.detailed_errors)
         except ProtocolError as exc:
-            detail = f" InvalidDataException: {exc}" if self._options.detailed_errors else ""
-            self._refuse("An unexpected error occurred during connection handshake." + detail)
+            self._refuse(str(exc))
             return
-        codec = codec_named(wanted.protocol)
-        if codec is None:
-            self._refuse(f"The protocol '{wanted.protocol}' is not supported.")
-        elif codec.binary and link.transport == SERVER_SENT_EVENTS:
-            self._refuse(
-                f"Cannot use the '{codec.name}' protocol on the current transport. "
-                "The transport does not support 'Binary' transfer format."
-            )
-        elif wanted.version not in handshake.VERSIONS:
-            self._refuse(
-                f"The server does not support version {wanted.version} of the '{wanted.protocol}' protocol."
-            )
-        else:
-            link.binary = link.deframer.binary = codec.binary
-            link.put(handshake.write_response())
-            self.codec, self._since = codec, _now()
-            # The official client counts messages only from a moment after it has read this answer. With stateful
-            # reconnect nothing numbered may come before that: it flows once the client has spoken, or in a while.
-            self._flowing = self._sequencer is None
-            await self._open()
+        link.binary = link.deframer.binary = codec.binary
+        link.put(handshake.write_response())
+        self.codec, self._since = codec, _now()
+        # The official client counts messages only from a moment after it has read this answer. With stateful
+        # reconnect nothing numbered may come before that: it flows once the client has spoken, or in a while.
+        self._flowing = self._sequencer is None
+        await self._open()
 
     async def _open(self) -> None:
         try:
             await self._home.opened(self)
         except Exception as exc:
-            _log.exception("the hub refused a connection that it had let in")
+            if not isinstance(exc, HubException):
+                report(_log, "on_connect", exc)
             said = isinstance(exc, HubException) or self._options.detailed_errors
             name = "HubException" if isinstance(exc, HubException) else type(exc).__name__
             self.close("Connection closed with an error." + (f" {name}: {exc}" if said else ""))
+        finally:
+            self.welcomed.set()
 
     async def _receive(self, codec: Codec, payload: bytes) -> None:
         message = codec.decode(payload)
@@ -312,7 +308,7 @@ class Connection:
     def _protocol_error(self, exc: ProtocolError) -> None:
         _log.warning("a client of %s broke the protocol: %s", self.transport, exc)
         if self.codec is None:
-            self._refuse("An unexpected error occurred during connection handshake.")
+            self._refuse(greeting.FAILED)
             return
         detail = f" InvalidDataException: {exc}" if self._options.detailed_errors else ""
         self.close("Connection closed with an error." + detail)

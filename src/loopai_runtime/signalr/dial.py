@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
+import orjson
+
 from loopai_runtime.signalr.errors import ConnectionLost, ProtocolError, Refused
 from loopai_runtime.signalr.options import WEBSOCKETS
 
@@ -14,9 +16,11 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable
 
+    import httpx
     from websockets.asyncio.client import ClientConnection
 
 _TIMEOUT_S = 15.0
+_MOST_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +34,7 @@ class Address:
 
     def headers(self) -> dict[str, str]:
         token = self.token() if callable(self.token) else self.token
-        return {"authorization": f"Bearer {token}"} if token else {}
+        return {"accept-encoding": "identity"} | ({"authorization": f"Bearer {token}"} if token else {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +48,15 @@ class Ticket:
 
 async def negotiate(address: Address, *, stateful: bool) -> Ticket:
     """Raises Refused, ProtocolError, ConnectionLost."""
-    import httpx
+    import httpx  # here, since most who import this package never dial
 
     query = {"negotiateVersion": "1"} | ({"useStatefulReconnect": "true"} if stateful else {})
     try:
-        async with httpx.AsyncClient(verify=address.ssl or True, timeout=_TIMEOUT_S) as http:
-            response = await http.post(_beside(address.url, "/negotiate", query), headers=address.headers())
+        async with (
+            httpx.AsyncClient(verify=address.ssl or True, timeout=_TIMEOUT_S) as http,
+            http.stream("POST", _beside(address.url, "/negotiate", query), headers=address.headers()) as response,
+        ):
+            body = await _body(response)
     except httpx.HTTPError as exc:
         raise ConnectionLost(
             f"{_place(address.url)} cannot be reached: {str(exc) or type(exc).__name__}"
@@ -57,7 +64,7 @@ async def negotiate(address: Address, *, stateful: bool) -> Ticket:
     if response.status_code != 200:
         raise Refused(response.status_code, f"{_place(address.url)} refused: {response.status_code}")
     try:
-        found = response.json()
+        found = orjson.loads(body)
         if error := found.get("error"):
             raise Refused(200, f"{_place(address.url)} refused: {error}")
         offered = [each["transport"] for each in found["availableTransports"]]
@@ -87,6 +94,7 @@ async def open_socket(address: Address, ticket: Ticket) -> ClientConnection:
             open_timeout=_TIMEOUT_S,
             close_timeout=2.0,
             ping_interval=None,  # the hub's protocol has its own
+            compression=None,
             max_size=address.max_message_bytes,
             **more,
         )
@@ -97,6 +105,15 @@ async def open_socket(address: Address, ticket: Ticket) -> ClientConnection:
         raise ConnectionLost(
             f"{_place(address.url)} cannot be reached: {str(exc) or type(exc).__name__}"
         ) from None
+
+
+async def _body(response: httpx.Response) -> bytes:
+    body = b""
+    async for part in response.aiter_raw():
+        body += part
+        if len(body) > _MOST_BYTES:
+            raise ProtocolError("The hub's answer to the negotiation is too large.")
+    return body
 
 
 class Backoff:

@@ -24,7 +24,7 @@ from starlette.routing import Route, WebSocketRoute
 from loopai_runtime.signalr.door import Authenticate, Door, bearer_token
 from loopai_runtime.signalr.errors import HubException
 from loopai_runtime.signalr.incoming import Incoming
-from loopai_runtime.signalr.logs import scrub_server_logs
+from loopai_runtime.signalr.logs import report, scrub_server_logs
 from loopai_runtime.signalr.methods import Methods
 from loopai_runtime.signalr.options import Options
 from loopai_runtime.signalr.protocol.messages import Invocation
@@ -48,8 +48,8 @@ _TICK_S = 1.0
 
 
 class Hub:
-    """`on_connect(connection)` runs before anything the client says; what it raises refuses the client.
-    `on_disconnect(connection, error)` runs once for every connection that got so far."""
+    """`on_connect(connection)` runs before anything that the client calls; what it raises refuses the client.
+    `on_disconnect(connection, error)` runs after it, once, for every connection that it ran for."""
 
     def __init__(
         self,
@@ -138,7 +138,7 @@ class Hub:
         return len(chosen)
 
     async def close(self, timeout_s: float = 5.0) -> None:
-        """Tell everyone to reconnect later, let nobody in, and wait until all is said and `on_disconnect` has run.
+        """Tell everyone to reconnect later, let nobody in, and wait until all is said and done.
 
         Call it before the server waits for its connections: those of a hub end no other way.
         """
@@ -150,8 +150,8 @@ class Hub:
                 while self._serving:
                     self._idle.clear()
                     await self._idle.wait()
-                while self._ending:
-                    await asyncio.wait(self._ending)
+                while tasks := self._ending | self._registry.calls:
+                    await asyncio.wait(tasks)
         except TimeoutError:
             _log.warning("%d clients did not take their leave in %g s", self._serving, timeout_s)
         if self._ticking:
@@ -186,16 +186,14 @@ class Hub:
 
     async def _say_goodbye(self, connection: Connection, error: str | None) -> None:
         assert self._on_disconnect is not None
+        await connection.welcomed.wait()
         try:
             await self._on_disconnect(connection, error)
-        except Exception:
-            _log.exception("on_disconnect failed")
+        except Exception as exc:
+            report(_log, "on_disconnect", exc)
 
     async def _tick(self) -> None:
         """Runs while there is anybody."""
         while len(self._registry):
             await asyncio.sleep(_TICK_S)
-            try:
-                self._registry.tick(time.monotonic())
-            except Exception:
-                _log.exception("a connection could not be looked after")
+            self._registry.tick(time.monotonic())

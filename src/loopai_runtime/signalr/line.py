@@ -52,6 +52,7 @@ class Line:
         self._backoff = Backoff(0.05, 2.0)
         self._fruitless = 0
         self._ticking: asyncio.Task[None] | None = None
+        self._replaying: asyncio.Task[None] | None = None
 
     async def shake_hands(self, socket: ClientConnection) -> None:
         """Raises ProtocolError with the hub's reason, ConnectionLost."""
@@ -111,8 +112,9 @@ class Line:
         """Nothing is sent any more."""
         self._ended = True
         self._acknowledged.set()
-        if self._ticking:
-            self._ticking.cancel()
+        for task in (self._ticking, self._replaying):
+            if task is not None:
+                task.cancel()
         if self._socket:
             self._socket.transport.close()
 
@@ -160,16 +162,28 @@ class Line:
         self._fruitless += 1
         if self._fruitless > _FRUITLESS:
             raise ConnectionLost("The connection was lost again and again, without a message in between.")
-        async with self._sending:
-            lost, self._socket = self._socket, None
-            if lost:
-                lost.transport.abort()
+        if self._socket:
+            self._socket.transport.abort()  # whoever still sends over it lets go of the lock
+        await self._sending.acquire()
+        try:
+            self._socket = None
             self._deframer.reset()
             self._socket, self._since = await self._redial(), time.monotonic()
             sequence, frames = self._sequencer.resume()
-            for frame in (self._codec.encode(sequence), *frames):
-                await self._push(frame)
+        except BaseException:
+            self._sending.release()
+            raise
+        # Beside the reading: both sides may have more to repeat than goes into their sockets.
+        self._replaying = asyncio.create_task(self._replay([self._codec.encode(sequence), *frames]))
         _log.info("the conversation with the hub goes on over another socket")
+
+    async def _replay(self, frames: list[bytes]) -> None:
+        """Send before anything else is: the lock is held already."""
+        try:
+            for frame in frames:
+                await self._push(frame)
+        finally:
+            self._sending.release()
 
     async def _redial(self) -> ClientConnection:
         ends = time.monotonic() + _RESUME_S

@@ -16,6 +16,16 @@ def scrubbed(text: str) -> str:
     return _SECRET.sub(r"\1***", text)
 
 
+def report(log: logging.Logger, what: str, exc: BaseException) -> None:
+    """An application's failure: its kind and place. What it says may quote data: at debug level only."""
+    trace = exc.__traceback__
+    while trace and trace.tb_next:
+        trace = trace.tb_next
+    place = f" at {trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace else ""
+    log.error("%s raised %s%s", what, type(exc).__name__, place)
+    log.debug("%s raised", what, exc_info=exc)
+
+
 class _Scrub(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         if record.msg == _OF_EVERY_REFUSAL:

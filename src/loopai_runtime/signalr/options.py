@@ -43,6 +43,10 @@ class Options:
     """How many methods of one connection run at a time; with 1, in the order of the calls."""
     waiting_invocations: int = 64
     """How many more may wait for their turn before nothing more is read from the client."""
+    finish_s: float = 30.0
+    """How long methods may go on that a client has called before it left."""
+    streams_per_connection: int = 100
+    """Methods that stream, in either direction, at a time."""
     upload_buffer: int = 10
     """Items of an upload that may wait for the method."""
     max_connections: int = 10_000

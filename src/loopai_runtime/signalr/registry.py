@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 from loopai_runtime.signalr.connection import Connection, Home
 from loopai_runtime.signalr.errors import Refused
+from loopai_runtime.signalr.logs import report
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Awaitable, Callable, Collection, Hashable
 
     from loopai_runtime.signalr.methods import Methods
@@ -16,13 +19,17 @@ if TYPE_CHECKING:
     Opened = Callable[[Connection], Awaitable[None]]
     Closed = Callable[[Connection, str | None], None]
 
+_log = logging.getLogger(__name__)
+
 
 class Registry:
     """The connections of one hub. `opened` and `closed` are what the application does then."""
 
     def __init__(self, options: Options, methods: Methods, opened: Opened, closed: Closed) -> None:
+        self.calls: set[asyncio.Task[None]] = set()
+        """Methods that run, of whatever connection."""
         self._options = options
-        self._home = Home(options, methods, opened, self._closed)
+        self._home = Home(options, methods, self.calls, opened, self._closed)
         self._on_closed = closed
         self._tokens: dict[str, Connection] = {}
         self._users: dict[Hashable, set[Connection]] = {}
@@ -63,12 +70,15 @@ class Registry:
         self._drop(self._groups, group, connection)
 
     def tick(self, now: float) -> None:
+        """Look after everyone; a failure that one of them causes is no other's."""
         for connection in list(self._tokens.values()):
-            if connection.closed:
-                if not connection.lingers(now):
+            try:
+                if not connection.closed:
+                    connection.tick(now)
+                elif not connection.lingers(now):
                     del self._tokens[connection.token]
-            else:
-                connection.tick(now)
+            except Exception as exc:
+                report(_log, "looking after a connection", exc)
 
     def __len__(self) -> int:
         return len(self._tokens)

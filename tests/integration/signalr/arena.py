@@ -36,8 +36,10 @@ def make_hub(**options: Any) -> Hub:
     async def on_disconnect(connection: Connection, error: str | None) -> None:
         left.append(connection.id)
 
+    options = {"finish_s": 0.3} | options
     hub = Hub(authenticate, options=Options(**options), on_connect=on_connect, on_disconnect=on_disconnect)
     seen: list[Any] = []
+    over: list[str] = []
     talking: set[asyncio.Task[None]] = set()
 
     @hub.method("Echo")
@@ -87,14 +89,14 @@ def make_hub(**options: Any) -> Hub:
                 number += 1
                 await asyncio.sleep(0.005)
         finally:
-            seen.append("stream over")
+            over.append("stream over")
 
     @hub.method("Hang")
     async def hang(caller: Connection) -> None:
         try:
             await asyncio.Event().wait()
         finally:
-            seen.append("hang over")
+            over.append("hang over")
 
     @hub.method("Total")
     async def total(caller: Connection, factor: int, *, numbers: Incoming) -> int:
@@ -124,6 +126,11 @@ def make_hub(**options: Any) -> Hub:
     @hub.method("Forget")
     async def forget(caller: Connection) -> None:
         seen.clear()
+        over.clear()
+
+    @hub.method("Over")
+    async def what_is_over(caller: Connection) -> list[str]:
+        return list(over)
 
     @hub.method("Join")
     async def join(caller: Connection, group: str) -> None:
@@ -208,8 +215,8 @@ class Arena:
 
 
 @contextlib.contextmanager
-def arena(make: Callable[[], Hub], log_level: str = "info") -> Iterator[Arena]:
-    """A hub behind uvicorn on a free port, in a thread of its own."""
+def arena(make: Callable[[], Hub], log_level: str = "info", port: int = 0) -> Iterator[Arena]:
+    """A hub behind uvicorn on a port, a free one if it does not matter, in a thread of its own."""
     started = threading.Event()
     box: dict[str, Any] = {}
 
@@ -217,15 +224,15 @@ def arena(make: Callable[[], Hub], log_level: str = "info") -> Iterator[Arena]:
         hub = make()
         app = Starlette(routes=hub.routes(PATH))
         config = uvicorn.Config(
-            app, "127.0.0.1", 0, lifespan="off", log_level=log_level, timeout_graceful_shutdown=1
+            app, "127.0.0.1", port, lifespan="off", log_level=log_level, timeout_graceful_shutdown=1
         )
         server = uvicorn.Server(config)
         server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
         serving = asyncio.create_task(server.serve())
         while not server.started:
             await asyncio.sleep(0.005)
-        port = server.servers[0].sockets[0].getsockname()[1]
-        box.update(arena=Arena(hub, port, asyncio.get_running_loop()), server=server)
+        found = server.servers[0].sockets[0].getsockname()[1]
+        box.update(arena=Arena(hub, found, asyncio.get_running_loop()), server=server)
         started.set()
         await serving
 

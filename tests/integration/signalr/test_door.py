@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import threading
@@ -16,6 +17,7 @@ from tests.integration.signalr.raw import HANDSHAKE, connections, eventually, he
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
+from loopai_runtime.signalr.hub import Hub
 from loopai_runtime.signalr.protocol.framing import with_length
 
 BOB = "token-of-bob"
@@ -384,7 +386,7 @@ def test_details_are_told_where_they_may_be() -> None:
 
 
 def test_what_on_connect_raises_refuses_the_client() -> None:
-    def make():  # type: ignore[no-untyped-def]
+    def make() -> Hub:
         hub = make_hub()
 
         async def refuse(_connection: object) -> None:
@@ -397,7 +399,50 @@ def test_what_on_connect_raises_refuses_the_client() -> None:
         assert found.end() == (1000, {"type": 7, "error": "Connection closed with an error."})
 
 
+def test_streams_are_limited() -> None:
+    with arena(lambda: make_hub(streams_per_connection=2)) as server, socket(server) as found:
+        for number in ("1", "2", "3"):
+            found.send({"type": 4, "invocationId": number, "target": "Forever", "arguments": []})
+        assert found.completion("3")["error"].endswith("HubException: Too many streams.")
+        found.send({"type": 5, "invocationId": "1"})
+        assert "error" not in found.completion("1")
+        found.send({"type": 4, "invocationId": "4", "target": "Count", "arguments": [0]})
+        assert "error" not in found.completion("4")
+
+
+@pytest.mark.parametrize("stream_ids", [["1", "1"], ["u", "u"]])
+def test_uploads_have_ids_of_their_own(server: Arena, stream_ids: list[str]) -> None:
+    call = {"type": 1, "invocationId": "1", "target": "TotalOfTwo", "arguments": [10], "streamIds": stream_ids}
+    with socket(server) as found:
+        found.send(call)
+        assert found.completion("1")["error"] == "Invocation ID '1' is already in use."
+
+
 # --- times and ends
+
+
+def test_on_disconnect_comes_after_on_connect() -> None:
+    events: list[str] = []
+
+    def make() -> Hub:
+        hub = make_hub()
+
+        async def arrive(_connection: object) -> None:
+            events.append("arriving")
+            await asyncio.sleep(0.3)
+            events.append("arrived")
+
+        async def leave(_connection: object, _error: str | None) -> None:
+            events.append("left")
+
+        hub._on_connect, hub._on_disconnect = arrive, leave
+        return hub
+
+    with arena(make) as server:
+        with socket(server):
+            eventually(lambda: events == ["arriving"])
+        eventually(lambda: "left" in events)
+    assert events == ["arriving", "arrived", "left"]
 
 
 def test_a_quiet_socket_is_pinged(hasty: Arena) -> None:

@@ -384,3 +384,33 @@ def test_noise_ends_its_connection_and_no_other(server: Arena, shake: str) -> No
                 found.send(noise + b"\x1e")
         assert bystander.invoke("Add", 1, 1, invocation_id="2")["result"] == 2
     eventually(lambda: connections(server) == 0)
+
+
+def test_those_who_come_and_go_leave_nothing_behind(strict: Arena) -> None:
+    rng = random.Random(11)
+    ways = ["", "true", "false"]
+    with http() as client:
+        for number in range(90):
+            token = (
+                negotiate(strict, useStatefulReconnect=rng.choice(ways))["connectionToken"] if number % 3 else None
+            )
+            with socket(strict, token) as found:
+                found.send({"type": 6})
+                found.invoke("Join", f"group {number % 7}")
+                found.send({"type": 4, "invocationId": "2", "target": "Forever", "arguments": []})
+                if rng.random() < 0.5:
+                    found.connection.socket.close()
+        for _ in range(10):
+            token = negotiate(strict)["connectionToken"]
+            client.get(strict.url, params={"id": token})
+            client.post(strict.url, params={"id": token}, content=HANDSHAKE)
+    strict.on(_forget(strict))
+    registry = strict.hub._registry
+    eventually(lambda: not (registry._tokens or registry._users or registry._groups or registry.calls))
+    assert not strict.hub._door._posts
+    still_well(strict)
+
+
+async def _forget(server: Arena) -> None:
+    """Those who may still come back are told not to."""
+    server.hub.close_where(lambda _connection: True)

@@ -79,7 +79,7 @@ def test_leaving_a_stream_cancels_it(server: Arena, way: dict[str, Any]) -> None
                     if item == 3:
                         break
             async with asyncio.timeout(5):
-                while await hub.invoke("Seen") != ["stream over"]:
+                while "stream over" not in await hub.invoke("Over"):
                     await asyncio.sleep(0.01)
 
     run(work)
@@ -164,6 +164,42 @@ def test_comes_back_after_the_hub_closed_it(server: Arena, way: dict[str, Any]) 
     run(work)
 
 
+def test_comes_back_after_the_hub_was_started_again(way: dict[str, Any]) -> None:
+    async def work() -> None:
+        with contextlib.ExitStack() as first:
+            server = first.enter_context(arena(make_hub))
+            async with client(server.url, **way) as hub:
+                await hub.connected(5)
+                before = hub.connection_id
+                await asyncio.to_thread(first.close)
+                assert not hub.is_connected
+                with arena(make_hub, port=server.port):
+                    await hub.connected(10)
+                    assert hub.connection_id != before
+                    assert await hub.invoke("Add", 1, 1) == 2
+
+    run(work)
+
+
+def test_a_handler_may_call_the_hub(server: Arena, way: dict[str, Any]) -> None:
+    async def work() -> None:
+        hub = client(server.url, **way)
+        sums: list[int] = []
+
+        async def add(number: int) -> None:
+            sums.append(await hub.invoke("Add", number, 1))
+
+        hub.on("OnNumber", add)
+        async with hub:
+            await hub.connected(5)
+            await hub.invoke("SendMe", 3)
+            async with asyncio.timeout(5):
+                while sums != [1, 2, 3]:
+                    await asyncio.sleep(0.01)
+
+    run(work)
+
+
 def test_waits_for_a_hub_that_is_not_there_yet(way: dict[str, Any]) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -203,6 +239,61 @@ def test_a_refusal_says_why(server: Arena) -> None:
             assert isinstance(hub.last_error, Refused)
             assert hub.last_error.status == 401
             assert "token-of-eve" not in str(hub.last_error)
+
+    run(work)
+
+
+def test_a_function_that_cannot_fetch_the_token_is_asked_again(server: Arena) -> None:
+    tries: list[int] = []
+
+    def fetch() -> str:
+        tries.append(1)
+        if len(tries) < 3:
+            raise KeyError("a secret")
+        return ANN
+
+    async def work() -> None:
+        async with client(server.url, fetch) as hub:
+            with pytest.raises(TimeoutError):
+                await hub.connected(0.02)
+            assert str(hub.last_error) == "connecting raised KeyError"
+            await hub.connected(10)
+            assert await hub.invoke("WhoAmI") == "ann"
+
+    run(work)
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        ("HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\n<html>", "is no SignalR hub"),
+        ("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n[]", "is no SignalR hub"),
+        ("HTTP/1.1 200 OK\r\ncontent-length: 19\r\n\r\n" + '{"error":"go away"}', "refused: go away"),
+        ("HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n" + "x" * 1_000_000, "too large"),
+        ("HTTP/1.1 200 OK\r\ncontent-length: 3000\r\n\r\n" + "[" * 3000, "is no SignalR hub"),
+        ("HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\n\r\n", "refused: 302"),
+        ("HTTP/1.1 500 No\r\ncontent-length: 0\r\n\r\n", "refused: 500"),
+        ("nonsense\r\n\r\n", "cannot be reached"),
+        ("", "cannot be reached"),
+    ],
+)
+def test_a_server_that_is_no_hub(answer: str, error: str) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer.encode())
+        with contextlib.suppress(ConnectionError):
+            await writer.drain()
+        writer.close()
+
+    async def work() -> None:
+        async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            async with client(f"http://127.0.0.1:{port}/hub") as hub:
+                async with asyncio.timeout(5):
+                    while hub.last_error is None:
+                        await asyncio.sleep(0.01)
+                assert error in str(hub.last_error)
+                assert not hub.is_connected
 
     run(work)
 

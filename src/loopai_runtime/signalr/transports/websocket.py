@@ -41,7 +41,8 @@ async def _read(connection: Connection, link: Link, receive: Receive) -> bool:
     ends a conversation for certain is its Close message, or a code that says so.
     """
     while (message := await receive())["type"] == "websocket.receive":
-        await connection.feed(link, _bytes(message))
+        # Shielded: a message counts as received once it is taken, even when the socket ends before it is read.
+        await asyncio.shield(connection.feed(link, _bytes(message)))
     return message.get("code") in _GOING
 
 

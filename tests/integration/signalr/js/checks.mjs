@@ -107,7 +107,7 @@ checks.stream_is_cancelled = async (c) => {
   const subscription = c.stream("Forever").subscribe({ next: () => got++, complete() {}, error() {} });
   await until(() => got > 2, "items");
   subscription.dispose();
-  await until(async () => (await c.invoke("Seen")).includes("stream over"), "the end of the stream");
+  await until(async () => (await c.invoke("Over")).includes("stream over"), "the end of the stream");
 };
 checks.streaming_method_is_not_invoked = (c) => fails(
   c.invoke("Count", 3), "The client attempted to invoke the streaming 'Count' method with a non-streaming invocation.");
@@ -190,6 +190,14 @@ checks.stop_ends_it_at_the_hub = async (c) => {
   await other.stop();
   await until(async () => (await c.invoke("Left")).includes(id), "that it left");
 };
+checks.what_was_sent_before_the_stop_arrives = async (c) => {
+  await c.invoke("Forget");
+  const other = await connected();
+  const sent = [...Array(100).keys()].map((i) => other.send("Note", i));
+  await Promise.all(sent);
+  await other.stop();
+  await until(async () => (await c.invoke("Seen")).length === 100, "100 notes");
+};
 checks.stop_ends_its_calls = async (c) => {
   await c.invoke("Forget");
   const other = await connected();
@@ -197,7 +205,7 @@ checks.stop_ends_its_calls = async (c) => {
   await sleep(50);
   await other.stop();
   await call;
-  await until(async () => (await c.invoke("Seen")).includes("hang over"), "the end of the call");
+  await until(async () => (await c.invoke("Over")).includes("hang over"), "the end of the call");
 };
 checks.server_closes_with_an_error = async () => {
   const other = await connected();

@@ -16,7 +16,7 @@ from loopai_runtime.signalr.dial import Backoff
 from loopai_runtime.signalr.errors import HubException, ProtocolError
 from loopai_runtime.signalr.incoming import Incoming
 from loopai_runtime.signalr.link import Link
-from loopai_runtime.signalr.logs import scrub_server_logs, scrubbed
+from loopai_runtime.signalr.logs import report, scrub_server_logs, scrubbed
 from loopai_runtime.signalr.methods import Methods
 from loopai_runtime.signalr.negotiate import version_of, wants_stateful
 from loopai_runtime.signalr.protocol import handshake
@@ -238,18 +238,42 @@ def test_secrets_leave_a_line(line: str, kept: str) -> None:
     assert scrubbed(line) == kept
 
 
-def test_secrets_leave_uvicorns_logs(caplog: pytest.LogCaptureFixture) -> None:
+class Heard(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(record.getMessage())
+
+
+@pytest.mark.parametrize("name", ["uvicorn.access", "uvicorn.error"])
+def test_secrets_leave_uvicorns_logs(name: str) -> None:
     scrub_server_logs()
     scrub_server_logs()
-    caplog.set_level(logging.INFO)
-    for name in ("uvicorn.access", "uvicorn.error"):
-        logger = logging.getLogger(name)
-        logger.propagate = True
+    logger, heard = logging.getLogger(name), Heard()
+    level = logger.level
+    logger.addHandler(heard)
+    logger.setLevel(logging.INFO)
+    try:
         logger.info('%s - "%s %s" %d', "127.0.0.1", "GET", "/hub?id=SECRET&access_token=SECRET", 200)
         logger.info("plain /hub?access_token=SECRET")
-        assert len([each for each in logger.filters if type(each).__name__ == "_Scrub"]) == 1
-    assert "SECRET" not in caplog.text
-    assert caplog.text.count("access_token=***") == 4
+        logger.error("ASGI callable returned without completing handshake.")
+    finally:
+        logger.removeHandler(heard)
+        logger.setLevel(level)
+    assert heard.lines == ['127.0.0.1 - "GET /hub?id=***&access_token=***" 200', "plain /hub?access_token=***"]
+    assert len([each for each in logger.filters if type(each).__name__ == "_Scrub"]) == 1
+
+
+def test_a_failure_is_told_without_what_it_says(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    try:
+        raise KeyError("a secret")
+    except KeyError as exc:
+        report(logging.getLogger("test"), "something", exc)
+    assert "something raised KeyError at " in caplog.text
+    assert "a secret" not in caplog.text
 
 
 # --- the client's waiting
