@@ -325,14 +325,14 @@ def _some(rows: range, most: int) -> list[int]:
 
 
 def _name(template: Template, taken: set[str]) -> str:
-    """A slug of the words that the instruction begins with."""
+    """A slug of the words that the instruction begins with, in the message where the input stands."""
     words = list(_words(template))[:4] or ["task"]
     slug = "-".join(words)[:50].strip("-")
     return next(name for n in range(1, 1000) if (name := slug if n == 1 else f"{slug}-{n}") not in taken)
 
 
 def _words(template: Template) -> Iterator[str]:
-    shown = re.sub(r"\{\w+\}", " ", template.shown())
+    shown = re.sub(r"\{\w+\}", " ", template.asked())
     unwanted, seen = set(_NO_NAME.split()), set()
     for word in re.findall(r"[a-z0-9]+", shown.lower()):
         if word not in unwanted and word not in seen and len(word) < 20:
