@@ -67,7 +67,7 @@ def same_error(labels: int | None) -> float:
     return 1 / (labels - 1) if labels is not None and labels > 1 else 0.0
 
 
-def corrected(agreed: int, n: int, audit: OracleAudit, confidence: float = 0.95) -> Share | None:
+def corrected(agreed: float, n: float, audit: OracleAudit, confidence: float = 0.95) -> Share | None:
     """The accuracy behind `agreed` of `n` comparisons; None where the oracle tells too little to say.
 
     `n` of the answer is that of the comparisons.
@@ -90,7 +90,7 @@ def corrected(agreed: int, n: int, audit: OracleAudit, confidence: float = 0.95)
     tail = round((1 - confidence) / 2 * _DRAWS)
     value = _solved(agreed / n, audit.right / audit.n, c)
     low, high = drawn[tail], drawn[-1 - tail]
-    return Share(value, min(low, value), max(high, value), n)
+    return Share(value, min(low, value), max(high, value), round(n))
 
 
 def _solved(agreement: float, q: float, c: float) -> float:
