@@ -89,6 +89,49 @@ def _line(record: dict[str, Any]) -> str:
     return render.printable(shown if len(shown) <= 240 else shown[:239] + "…").replace("\n", " ")
 
 
+@logs_app.command("erase")
+def erase(
+    task: OneTask = None,
+    match: Annotated[
+        str,
+        typer.Option("--match", metavar="FIELD=VALUE|REGEX", help="email=a@b.example, or a pattern."),
+    ] = ...,  # type: ignore[assignment]
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be erased.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    output: options.OutputFormat = Output.TABLE,
+    data_dir: options.DataDir = None,
+    config: options.ConfigFile = None,
+    lock_timeout: options.LockTimeout = 0,
+) -> None:
+    """Erase records from logs, archives, labels, queues and caches, and name the versions to rebuild.
+
+    FIELD is a property of the input, or of the record (execution_id); a pattern is looked for in inputs, outputs
+    and errors. There is no way back. The audit keeps that it was done.
+    """
+    import sys
+
+    from loopai_runtime.cli import render
+    from loopai_runtime.datasets.erasure import parse
+    from loopai_runtime.flows.erase import erase as run_flow
+
+    meant, layout = parse(match), options.settings(data_dir, config).layout
+    if not (dry_run or yes) and sys.stdin.isatty() and sys.stderr.isatty():
+        typer.confirm("Erase for good? --dry-run shows what", abort=True, err=True)
+    done = run_flow(layout, meant, task, dry_run=dry_run, lock_timeout_s=lock_timeout)
+    if output is not Output.TABLE:
+        render.record(done.as_dict(), output)
+        return
+    found = [{"place": place, "records": n} for place, n in done.records.items()]
+    if found:
+        render.rows(found, output, {"place": "would be erased from" if dry_run else "erased from", "records": ""})
+    else:
+        render.say("nothing matches")
+    for version in done.rebuild:
+        render.say(f"{version} was made from what was erased: generate the task again, then let prune remove it")
+    for path in done.by_hand:
+        render.say(f"{path} has it too: edit it by hand, and the files that it names")
+
+
 def prune(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
     output: options.OutputFormat = Output.TABLE,

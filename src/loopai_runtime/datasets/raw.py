@@ -12,6 +12,7 @@ and its gzip are both there, a crash came between the two, and the gzip is whole
 from __future__ import annotations
 
 import gzip
+import os
 import re
 import time
 import zlib
@@ -19,7 +20,7 @@ from contextlib import contextmanager, suppress
 from typing import IO, TYPE_CHECKING, Literal, NamedTuple, cast
 
 from loopai_runtime.errors import StorageError
-from loopai_runtime.layout import storage_errors
+from loopai_runtime.layout import FILE_MODE, fsync_dir, storage_errors, temporary_beside
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -32,6 +33,7 @@ Kind = Literal["live", "sealed", "gzip"]
 GRACE_S = 3600
 """A day is closed this long after its end: until then a server appends to its file without a lock."""
 CHUNK_BYTES = 1 << 20
+_LEVEL = 6  # of gzip
 GZIP_MODULUS = 1 << 32
 """Of the size that a gzip's trailer tells."""
 
@@ -148,3 +150,22 @@ def blocks(file: IO[bytes]) -> Iterator[tuple[list[bytes], int]]:
             yield lines, sum(map(len, lines)) + len(lines)
     if rest:
         yield [rest], 0
+
+
+def write_packed(target: Path, content: Iterable[bytes]) -> None:
+    """Put a gzip of `content` in its place, whole and durable, or leave what was there. Raises StorageError."""
+    temporary = temporary_beside(target)
+    with storage_errors(target):
+        try:
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
+            with open(descriptor, "wb") as out:  # noqa: PTH123  a descriptor, not a path
+                with gzip.GzipFile("", "wb", compresslevel=_LEVEL, fileobj=out, mtime=0) as packed:
+                    for block in content:
+                        packed.write(block)
+                out.flush()
+                os.fsync(out.fileno())
+            temporary.replace(target)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        fsync_dir(target.parent)

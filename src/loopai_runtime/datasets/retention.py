@@ -7,10 +7,8 @@ or a removal: killed anywhere, the next run takes up what is left, and no record
 from __future__ import annotations
 
 import fcntl
-import gzip
 import os
 import re
-import shutil
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -20,11 +18,9 @@ from typing import TYPE_CHECKING, Literal
 from loopai_runtime.datasets import raw, stats
 from loopai_runtime.errors import StorageError
 from loopai_runtime.layout import (
-    FILE_MODE,
     fsync_dir,
     only_one,
     storage_errors,
-    temporary_beside,
 )
 
 if TYPE_CHECKING:
@@ -36,7 +32,6 @@ if TYPE_CHECKING:
 
 PACKED_SHARE = 0.2
 """Of its size that a log is expected to have when it is compressed; a dry run counts with it."""
-_LEVEL = 6
 _DATED = re.compile(r"(?:[a-z-]+-)?([0-9]{4}-[0-9]{2}-[0-9]{2})\.jsonl?", re.ASCII)
 
 
@@ -111,7 +106,8 @@ def _too_old(layout: Layout, config: Config, today: str, closed: str) -> Iterato
         yield from _old_files("validations", layout.validations(task_id), kept, today, task_id)
         # As long as the raw log is here, its counts would only be made again.
         yield from _old_files("analytics", layout.analytics(task_id), max(rest, days), today, task_id)
-    yield from _old_files("ledger", layout.root / "ledger", rest, today)
+    yield from _old_files("ledger", layout.ledger, rest, today)
+    yield from _old_files("audit", layout.audit, rest, today)
     yield from _unused(layout.root / "cache", rest)
 
 
@@ -221,32 +217,14 @@ def _compress(layout: Layout, task_id: str, part: raw.Part, step: Step) -> Step:
                     part.path.rename(sealed)
             before = sealed.stat().st_size
             if before:
-                _gzip(sealed, target)
+                with sealed.open("rb") as lines:
+                    raw.write_packed(target, iter(lambda: lines.read(raw.CHUNK_BYTES), b""))
             sealed.unlink()
             fsync_dir(sealed.parent)
             return replace(step, freed=before - (target.stat().st_size if before else 0))
     except StorageError as error:
         return replace(step, freed=0, trouble=str(error))
     return replace(step, freed=0)
-
-
-def _gzip(source: Path, target: Path) -> None:
-    temporary = temporary_beside(target)
-    try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
-        with open(descriptor, "wb") as out:  # noqa: PTH123  a descriptor, not a path
-            with (
-                source.open("rb") as lines,
-                gzip.GzipFile("", "wb", compresslevel=_LEVEL, fileobj=out, mtime=0) as packed,
-            ):
-                shutil.copyfileobj(lines, packed, raw.CHUNK_BYTES)
-            out.flush()
-            os.fsync(out.fileno())
-        temporary.rename(target)
-        fsync_dir(target.parent)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 @contextmanager

@@ -28,12 +28,13 @@ from loopai_runtime.layout import FILE_MODE, make_dir, only_one, replace_file, s
 from loopai_runtime.models import utc_now
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     from loopai_runtime.layout import Layout
 
 SCHEMA = 1
+ERASED = "(erased)"
 _HEAD_BYTES = 256  # of a part, by which it is known again
 
 
@@ -139,19 +140,52 @@ def minutes(layout: Layout, task_id: str, day: str) -> dict[str, Slice]:
         kept = _read(layout, task_id, day)
         if kept is not None and kept.bytes_covered >= stats.bytes_covered:  # another process may have gone on
             stats = kept
-        with storage_errors(path), path.open("rb") as file:
-            lines = file.read(stats.minutes_bytes).split(b"\n")
-        for data in map(tally.read, filter(None, lines)):
-            found.setdefault(data["minute"][11:], Slice()).merge(Slice.of_dict(data))
+        found = _ended_minutes(layout, stats)
     for minute, waiting in stats.open.items():
         found.setdefault(minute, Slice()).merge(waiting)
     return dict(sorted(found.items()))
+
+
+def _ended_minutes(layout: Layout, stats: DayStats) -> dict[str, Slice]:
+    """What the minutes' file has."""
+    found: dict[str, Slice] = {}
+    path = layout.minutes(stats.task_id, stats.day)
+    with suppress(FileNotFoundError), storage_errors(path), path.open("rb") as file:
+        for data in map(tally.read, filter(None, file.read(stats.minutes_bytes).split(b"\n"))):
+            found.setdefault(data["minute"][11:], Slice()).merge(Slice.of_dict(data))
+    return found
+
+
+def _minute_lines(day: str, minutes: Mapping[str, Slice]) -> bytes:
+    lines = ({"minute": f"{day}T{minute}", **minutes[minute].as_dict()} for minute in sorted(minutes))
+    return b"".join(orjson.dumps(line) + b"\n" for line in lines)
 
 
 def forget(layout: Layout, task_id: str, day: str) -> None:
     """Let the day be counted anew when it is next asked for. Raises StorageError."""
     with storage_errors(layout.daily_stats(task_id, day)):
         layout.daily_stats(task_id, day).unlink(missing_ok=True)
+
+
+def erase_labels(layout: Layout, task_id: str, day: str, is_meant: Callable[[str], bool]) -> int:
+    """Count under no name what was counted under the labels that are meant; answers how many labels there were.
+
+    Raises StorageError.
+    """
+    with suppress(FileNotFoundError), only_one(layout.analytics(task_id)):
+        stats = _read(layout, task_id, day)
+        meant = {label for label in stats.counts.by_label if is_meant(label)} if stats else set()
+        if stats is None or not meant:
+            return 0
+        by_minute = _ended_minutes(layout, stats)
+        for part in (stats.counts, *stats.open.values(), *by_minute.values()):
+            for label in meant & part.by_label.keys():
+                part.by_label.setdefault(ERASED, Group()).merge(part.by_label.pop(label))
+        replace_file(layout.minutes(task_id, day), lines := _minute_lines(day, by_minute))
+        stats.minutes_bytes = len(lines)
+        replace_file(layout.daily_stats(task_id, day), stats.as_bytes())
+        return len(meant)
+    return 0
 
 
 # --- bringing up to date ------------------------------------------------------------------------------------
@@ -266,10 +300,7 @@ def _store(layout: Layout, stats: DayStats) -> None:
     last = max(stats.open, default="")
     ended = [minute for minute in sorted(stats.open) if is_closed or minute < last]
     path = layout.minutes(stats.task_id, stats.day)
-    block = b"".join(
-        orjson.dumps({"minute": f"{stats.day}T{minute}", **stats.open[minute].as_dict()}) + b"\n"
-        for minute in ended
-    )
+    block = _minute_lines(stats.day, {minute: stats.open[minute] for minute in ended})
     if block:
         with storage_errors(path):
             stats.minutes_bytes = _put_at(path, stats.minutes_bytes, block)
