@@ -403,7 +403,7 @@ def measure(
     are_labels = bool(examples.label_counts)
     if others:
         return latency, of_unlabelled(unlabelled, others, inputs, are_labels)
-    return latency, of_examples(synthesis.predictions, are_labels)
+    return latency, of_examples(synthesis.predictions, are_labels, inputs)
 
 
 def describe(
