@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 from loopai_runtime import jsonl
 from loopai_runtime.errors import PolicyRefused
 from loopai_runtime.intervals import lower_bound
-from loopai_runtime.synthesis.abstain import offload
+from loopai_runtime.synthesis.abstain import Offload, offload
 from loopai_runtime.synthesis.calibrate import calibrate, probability
 from loopai_runtime.synthesis.judge import standard_error
 from loopai_runtime.synthesis.select import corrected
 from loopai_runtime.synthesis.strategy import Calibration, Prediction, Suspect, Synthesis
 from loopai_runtime.synthesis.synthesize import CONFIDENCE, SURELY_WRONG, complexity
 from loopai_runtime.synthesis.writer.contest import CHECKED_ROWS
+from loopai_runtime.synthesis.writer.plan import JUDGED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -78,12 +79,19 @@ def made(
             "judged_rows": len(rows),
         },
         predictions=[(answer.output, one) for answer, one in zip(answers, sure, strict=True)],
-        offload=offload(sure, hits, groups, problem.offload_target, problem.offload_confidence),
+        offload=_offloaded(problem, sure, hits, groups),
         suspects=_suspects(problem, entrant, hits, sure),
         more_examples=None,
         judged_rows=rows,
         advice="" if rows else "two examples at least are needed to judge a program",
     )
+
+
+def _offloaded(problem: Problem, sure: Sequence[float], hits: Sequence[bool], groups: Sequence[int]) -> Offload:
+    target, confidence = problem.offload_target, problem.offload_confidence
+    if not sure:
+        return Offload(target, confidence, None, 0.0, None, JUDGED, [])
+    return offload(sure, hits, groups, target, confidence)
 
 
 def _calibrated(answers: Sequence[Prediction], hits: Sequence[bool]) -> Calibration:
