@@ -145,6 +145,25 @@ def lines(file: IO[bytes]) -> Iterator[Line]:
             yield Line(number, raw)
 
 
+def kept_lines(file: IO[bytes]) -> Iterator[Line]:
+    """The same of a file that others append to: a last line that is no JSON and has no newline was torn by a
+    crash, or is still being written, and nobody was told that it is kept."""
+    before: Line | None = None
+    for line in lines(file):
+        if before is not None:
+            yield before
+        before = line
+    if before is None:
+        return
+    file.seek(-1, os.SEEK_END)
+    if file.read(1) != b"\n":
+        try:
+            loads(before.raw)
+        except InputError:
+            return
+    yield before
+
+
 def encode(value: Any) -> bytes:
     """A strict JSON value as one compact line, as fast as it goes; the spelling of some floats may differ from
     `compact`, so nothing that is compared or hashed is made of it."""
@@ -159,17 +178,36 @@ def encode(value: Any) -> bytes:
 def append(path: Path, records: Iterable[bytes]) -> None:
     """Append records, each one line, as a single O_APPEND write, so that other processes' lines stay whole.
 
-    Raises StorageError; after a partial write (a full disk) the file is cut back to where it was.
+    Raises StorageError; after a partial write (a full disk) the file is cut back to where it was. Whoever renames
+    or removes such a file holds its lock (`flock`) meanwhile: the records go to the file that takes its place.
     """
     block = b"".join(record + b"\n" for record in records)
     if not block:
         return
     with storage_errors(path):
-        descriptor = open_to_append(path)
-        try:
-            append_block(descriptor, block)
-        finally:
-            os.close(descriptor)
+        kept = False
+        while not kept:
+            descriptor = open_to_append(path)
+            try:
+                kept = append_if_at(path, descriptor, block)
+            finally:
+                os.close(descriptor)
+
+
+def append_if_at(path: Path, descriptor: int, block: bytes) -> bool:
+    """`append_block`, unless `path` names another file by the time that this one is locked. Raises OSError."""
+    import fcntl
+
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    try:
+        still = os.path.samestat(path.stat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        still = False
+    if still:
+        append_block(descriptor, block)
+    else:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+    return still
 
 
 def open_to_append(path: Path) -> int:

@@ -216,6 +216,20 @@ class Layout:
     def spec(self, task_id: str) -> Path:
         return self.task(task_id) / "spec.yaml"
 
+    def spec_named(self, given: str) -> str:
+        """The path of a specification: as given, or of the task of that name where there is no such file."""
+        if is_slug(given) and not Path(given).exists() and self.spec(given).is_file():
+            return str(self.spec(given))
+        return given
+
+    def calls(self, task_id: str) -> Path:
+        """Past calls of a language model that `scan` found to be this task."""
+        return self.task(task_id) / "calls.jsonl"
+
+    def history(self, task_id: str) -> Path:
+        """What a language model cost on this task before there was a program."""
+        return self.task(task_id) / "history.jsonl"
+
     def examples(self, task_id: str) -> Path:
         return self.task(task_id) / "examples.jsonl"
 
@@ -251,9 +265,19 @@ class Layout:
         return self.artifacts(task_id) / "active"
 
     # --- datasets
+    @property
+    def datasets(self) -> Path:
+        return self.root / "datasets"
+
+    def logged_tasks(self) -> list[str]:
+        """The ids of all tasks that anything was logged of, sorted."""
+        with suppress(FileNotFoundError, NotADirectoryError), storage_errors(self.datasets):
+            return sorted(entry.name for entry in self.datasets.iterdir() if is_slug(entry.name))
+        return []
+
     def executions(self, task_id: str, day: str | None = None) -> Path:
         """The directory of execution logs, or the file of `day` (`2025-10-26`, UTC)."""
-        place = self.root / "datasets" / checked_task(task_id) / "executions"
+        place = self.datasets / checked_task(task_id) / "executions"
         return place / f"{checked_day(day)}.jsonl" if day else place
 
     def validations(self, task_id: str, day: str | None = None) -> Path:
@@ -264,6 +288,16 @@ class Layout:
     def oracle_audit(self, task_id: str) -> Path:
         """How right the task's oracle was on gold labels."""
         return self.validations(task_id) / "oracle-audit.json"
+
+    def analytics(self, task_id: str) -> Path:
+        return self.datasets / checked_task(task_id) / "analytics"
+
+    def daily_stats(self, task_id: str, day: str) -> Path:
+        return self.analytics(task_id) / f"daily-stats-{checked_day(day)}.json"
+
+    def minutes(self, task_id: str, day: str) -> Path:
+        """What `daily_stats` adds up, minute by minute."""
+        return self.analytics(task_id) / f"minutes-{checked_day(day)}.jsonl"
 
     # --- money, and what left
     @property
@@ -280,11 +314,6 @@ class Layout:
     def cache(self, name: str) -> Path:
         """What may be deleted at any time."""
         return self.root / "cache" / _plain(name)
-
-    @property
-    def llm_cache(self) -> Path:
-        """Answers of language models, kept so that the same question is paid for once."""
-        return self.root / "cache" / "llm"
 
     @property
     def config_file(self) -> Path:

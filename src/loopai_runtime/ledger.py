@@ -1,7 +1,7 @@
 """The ledger: every call to a model, what was set aside for it and what it took, a file a UTC day.
 
 A reservation is a line, and so is its settlement. Both are appended under one lock, so that any number of
-processes together stay below the day's cap. What a process that died has not settled counts as spent until its
+processes together stay below a day's limits. What a process that died has not settled counts as spent until its
 day ends, since nobody knows what the provider charged.
 """
 
@@ -10,8 +10,10 @@ from __future__ import annotations
 import math
 import threading
 import time
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from collections import Counter
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from loopai_runtime import jsonl
 from loopai_runtime.errors import CapReached, InputError
@@ -25,14 +27,16 @@ if TYPE_CHECKING:
     from loopai_runtime.layout import Layout
     from loopai_runtime.llm.endpoint import Spent
 
+NANO = 1_000_000_000
+
 
 def nano(usd: float) -> int:
     """US dollars as whole nano-dollars, rounded up, so that sums are exact and never too small."""
-    whole = round(usd * 1e9)
-    return whole if whole >= usd * 1e9 - 1e-3 else whole + 1
+    exact = usd * NANO
+    return math.ceil(exact - 1e-3)  # what floats leave of a whole number is no part of the price
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Entry:
     """One call. `usd` is what counts: what it took, or everything set aside while that is not known."""
 
@@ -49,56 +53,96 @@ class Entry:
     completion_tokens: int = 0
     seconds: float = 0.0
 
+    def settled(self, line: dict[str, Any]) -> Entry:
+        """Raises KeyError, ValueError, TypeError for a line that settles nothing."""
+        return replace(
+            self,
+            state=str(line["state"]),
+            usd=_not_negative(line["usd"]),
+            prompt_tokens=int(line["prompt_tokens"]),
+            completion_tokens=int(line["completion_tokens"]),
+            seconds=float(line["seconds"]),
+        )
 
-@dataclass(slots=True)
-class _Day:
-    """What has been read of one day's file so far."""
 
-    path: Path
-    offset: int = 0
-    entries: dict[str, Entry] = field(default_factory=dict)
-    total: int = 0  # nano-dollars
+def _reserved(line: dict[str, Any]) -> Entry:
+    known = {name: line[name] for name in ("id", "at", "task_id", "command", "purpose", "model")}
+    most = _not_negative(line["most_usd"])
+    return Entry(**known, most_usd=most, usd=most)
 
-    def catch_up(self) -> None:
-        """Read what others have appended since."""
+
+def _not_negative(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+        raise ValueError("not an amount")
+    return float(value)
+
+
+class _Tail:
+    """One day's file, read on from where it was left. Yields each call as it is reserved and as it is settled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._offset = 0
+        self._open: dict[str, Entry] = {}
+
+    def news(self) -> Iterator[tuple[Entry | None, Entry]]:
+        """The call as it was, None if it is new, and as it is now. Raises StorageError."""
         with storage_errors(self.path):
             try:
                 with self.path.open("rb") as file:
-                    file.seek(self.offset)
-                    tail = file.read()
+                    file.seek(self._offset)
+                    read = file.read()
             except FileNotFoundError:
                 return
-        whole = tail[: tail.rfind(b"\n") + 1]
-        self.offset += len(whole)
+        whole = read[: read.rfind(b"\n") + 1]
+        self._offset += len(whole)
         for line in whole.splitlines():
-            self.take(line)
+            try:
+                yield self._apply(jsonl.loads(line))
+            except (InputError, KeyError, TypeError, ValueError):
+                continue  # a line of somebody's editor
 
-    def take(self, line: bytes) -> None:
-        try:
-            record = jsonl.loads(line)
-            entry = self._apply(record)
-        except (InputError, KeyError, TypeError, ValueError, AttributeError):
-            return  # a line of somebody's editor
-        self.entries[entry.id] = entry
+    def _apply(self, line: dict[str, Any]) -> tuple[Entry | None, Entry]:
+        if line["state"] == "reserved":
+            entry = self._open[line["id"]] = _reserved(line)
+            return None, entry
+        before = self._open[line["id"]]
+        after = before.settled(line)
+        del self._open[line["id"]]
+        return before, after
 
-    def spent(self, task_id: str | None, purposes: frozenset[str]) -> int:
-        """Nano-dollars of one task for some purposes."""
-        entries = self.entries.values()
-        return sum(nano(one.usd) for one in entries if one.task_id == task_id and one.purpose in purposes)
 
-    def _apply(self, record: dict[str, Any]) -> Entry:
-        if record["state"] == "reserved":
-            known = {name: record[name] for name in ("id", "at", "task_id", "command", "purpose", "model")}
-            entry = Entry(**known, most_usd=float(record["most_usd"]), usd=float(record["most_usd"]))
-            self.total += nano(entry.usd)
-            return entry
-        entry = self.entries[record["id"]]
-        self.total -= nano(entry.usd)
-        entry.state, entry.usd = record["state"], float(record["usd"])
-        entry.prompt_tokens, entry.completion_tokens = record["prompt_tokens"], record["completion_tokens"]
-        entry.seconds = record["seconds"]
-        self.total += nano(entry.usd)
-        return entry
+class _Day:
+    """What a day has cost so far, in nano-dollars, by task and purpose."""
+
+    def __init__(self, path: Path) -> None:
+        self._tail = _Tail(path)
+        self._spent: Counter[tuple[str | None, str]] = Counter()
+
+    @property
+    def name(self) -> str:
+        return self._tail.path.stem
+
+    def catch_up(self) -> None:
+        for before, after in self._tail.news():
+            key = (after.task_id, after.purpose)
+            self._spent[key] += nano(after.usd) - (nano(before.usd) if before else 0)
+
+    def append(self, line: dict[str, Any]) -> None:
+        jsonl.append(self._tail.path, [jsonl.compact(line)])
+
+    def total(self) -> int:
+        return sum(self._spent.values())
+
+    def of(self, task_id: str | None, purposes: frozenset[str]) -> int:
+        return sum(
+            spent for (task, purpose), spent in self._spent.items() if task == task_id and purpose in purposes
+        )
+
+
+class _Reservation(NamedTuple):
+    day: str
+    most: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,13 +166,13 @@ class Ledger:
         max_usd_per_day: float | None = None,
         budget: Budget | None = None,
     ) -> None:
-        self._budget = budget
-        self._layout = layout
+        self._place = layout.ledger
         self._task_id = task_id
         self._command = new_id()
         self._per_command = max_usd_per_command
-        self._per_day = max_usd_per_day
-        self._mine: dict[str, tuple[str, int]] = {}  # reservation -> its day, nano-dollars
+        self._per_day = math.inf if max_usd_per_day is None else max_usd_per_day
+        self._budget = budget
+        self._open: dict[str, _Reservation] = {}
         self._spent = 0
         self._days: dict[str, _Day] = {}
         self._lock = threading.Lock()
@@ -136,103 +180,83 @@ class Ledger:
     @property
     def spent_usd(self) -> float:
         """What this command has spent, with what it has set aside."""
-        return self._spent / 1e9
+        return self._spent / NANO
 
     def reserve(self, most_usd: float, *, purpose: str, model: str) -> str:
         """Set money aside for one call. Raises CapReached; then the call must not be made."""
-        most = nano(most_usd)
+        most, reservation = nano(most_usd), new_id()
+        today = time.strftime("%Y-%m-%d", time.gmtime())
         with self._lock:
-            self._within("max_cost_usd", self._per_command, self._spent, most, "this command's")
-            with self._today() as day:
-                if self._per_day is not None:
-                    self._within("llm.max_usd_per_day", self._per_day, day.total, most, "today's")
+            _within("max_cost_usd", self._per_command, self._spent, most, "this command's")
+            with self._held(today) as day:
+                _within("llm.max_usd_per_day", self._per_day, day.total(), most, "today's")
                 if self._budget is not None:
-                    spent = day.spent(self._task_id, self._budget.purposes)
-                    self._within(self._budget.key, self._budget.max_usd_per_day, spent, most, "today's")
-                reservation = new_id()
-                self._append(
-                    day,
-                    {
-                        "id": reservation,
-                        "state": "reserved",
-                        "at": utc_now(),
-                        "task_id": self._task_id,
-                        "command": self._command,
-                        "purpose": purpose,
-                        "model": model,
-                        "most_usd": most / 1e9,
-                    },
-                )
-            self._mine[reservation] = (day.path.stem, most)
+                    spent = day.of(self._task_id, self._budget.purposes)
+                    _within(self._budget.key, self._budget.max_usd_per_day, spent, most, "today's")
+                line: dict[str, Any] = {
+                    "id": reservation,
+                    "state": "reserved",
+                    "at": utc_now(),
+                    "task_id": self._task_id,
+                }
+                line |= {"command": self._command, "purpose": purpose, "model": model, "most_usd": most / NANO}
+                day.append(line)
+            self._open[reservation] = _Reservation(today, most)
             self._spent += most
-            return reservation
+        return reservation
 
     def settle(self, reservation: str, spent: Spent | None) -> None:
         """Write down what the call took; None: nothing."""
         with self._lock:
-            name, most = self._mine.pop(reservation)
+            day_name, most = self._open[reservation]
             took = nano(spent.usd) if spent else 0
-            with self._day(name) as day:
-                self._append(
-                    day,
-                    {
-                        "id": reservation,
-                        "state": "spent" if spent else "released",
-                        "at": utc_now(),
-                        "usd": took / 1e9,
-                        "prompt_tokens": spent.prompt_tokens if spent else 0,
-                        "completion_tokens": spent.completion_tokens if spent else 0,
-                        "seconds": round(spent.seconds, 3) if spent else 0.0,
-                    },
-                )
+            line = {
+                "id": reservation,
+                "state": "spent" if spent else "released",
+                "at": utc_now(),
+                "usd": took / NANO,
+                "prompt_tokens": spent.prompt_tokens if spent else 0,
+                "completion_tokens": spent.completion_tokens if spent else 0,
+                "seconds": round(spent.seconds, 3) if spent else 0.0,
+            }
+            with self._held(day_name) as day:
+                day.append(line)
+            del self._open[reservation]
             self._spent += took - most
 
-    @staticmethod
-    def _within(key: str, cap: float, spent: int, most: int, whose: str) -> None:
-        if cap == math.inf:
-            return
-        limit = int(cap * 1e9 + 1e-3)
-        if cap <= 0:
-            raise CapReached(f"no call to a model is allowed: {key} is 0")
-        if spent + most > limit:
-            raise CapReached(
-                f"{whose} limit of ${cap:g} leaves ${max(0, limit - spent) / 1e9:.6g}, "
-                f"and the next call may cost ${most / 1e9:.6g}",
-                hint=f"raise {key}",
-            )
-
-    def _today(self) -> Any:
-        return self._day(time.strftime("%Y-%m-%d", time.gmtime()))
-
-    def _day(self, name: str) -> Any:
-        return _locked(self._days.setdefault(name, _Day(self._layout.ledger / f"{name}.jsonl")))
-
-    @staticmethod
-    def _append(day: _Day, record: dict[str, Any]) -> None:
-        jsonl.append(day.path, [jsonl.compact(record)])
-        day.catch_up()
-
-
-def _locked(day: _Day) -> Any:
-    from contextlib import contextmanager
-
     @contextmanager
-    def hold() -> Iterator[_Day]:
-        make_dir(day.path.parent)
-        with only_one(day.path.parent):
-            day.catch_up()
-            yield day
+    def _held(self, name: str) -> Iterator[_Day]:
+        """A day's file, up to date, while nobody else writes it."""
+        if name not in self._days:
+            open_days = {reservation.day for reservation in self._open.values()}
+            self._days = {day: kept for day, kept in self._days.items() if day in open_days}
+            self._days[name] = _Day(make_dir(self._place) / f"{name}.jsonl")
+        with only_one(self._place):
+            self._days[name].catch_up()
+            yield self._days[name]
 
-    return hold()
+
+def _within(key: str, cap: float, spent: int, most: int, whose: str) -> None:
+    """Raises CapReached where `most` more is too much; a cap of 0 allows no call, not even a free one."""
+    if cap <= 0:
+        raise CapReached(f"no call to a model is allowed: {key} is 0")
+    if cap == math.inf:
+        return
+    limit = math.floor(cap * NANO + 1e-3)
+    if spent + most > limit:
+        raise CapReached(
+            f"{whose} limit of ${cap:g} leaves ${max(0, limit - spent) / NANO:.6g}, "
+            f"and the next call may cost ${most / NANO:.6g}",
+            hint=f"raise {key}",
+        )
 
 
 def read(layout: Layout, days: Iterable[str] | None = None) -> list[Entry]:
-    """The entries of some days (`2025-10-26`), or of all, in order. Raises StorageError."""
-    with storage_errors(layout.ledger):
-        names = sorted(path.stem for path in layout.ledger.glob("*.jsonl")) if days is None else sorted(days)
-    entries: list[Entry] = []
-    for name in names:
-        day = _Day(layout.ledger / f"{name}.jsonl")
-        day.catch_up()
-        entries.extend(day.entries.values())
-    return entries
+    """The calls of some days (`2025-10-26`), or of all, in order. Raises StorageError."""
+    if days is None:
+        with storage_errors(layout.ledger):
+            days = [path.stem for path in layout.ledger.glob("*.jsonl")]
+    calls: dict[str, Entry] = {}
+    for name in sorted(days):
+        calls.update({after.id: after for _, after in _Tail(layout.ledger / f"{name}.jsonl").news()})
+    return list(calls.values())

@@ -10,6 +10,7 @@ Methods that change a task want `layout.lock(task_id)` held by the caller, over 
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shutil
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING
 from loopai_runtime.artifacts import archive, bundle, references
 from loopai_runtime.artifacts.references import Reference
 from loopai_runtime.artifacts.state import VersionState, read_state, require_active
-from loopai_runtime.errors import NotFound, StorageError, TamperedArtifact
+from loopai_runtime.errors import NotFound, StorageError, TamperedArtifact, UsageError
 from loopai_runtime.layout import (
     DIR_MODE,
     fsync_dir,
@@ -234,6 +235,28 @@ class ArtifactStore:
         _, version = self.resolve(Reference(task_id, "previous"))
         self._switch(task_id, version, "rollback", reason)
         return version
+
+    def old_versions(self, task_id: str, keep: int) -> list[int]:
+        """All but the latest `keep` versions, the active and the previous one; the oldest first."""
+        current = self.state(task_id)
+        kept = {*sorted(current.versions)[-keep:], current.active, current.previous}
+        return [number for number in sorted(current.versions) if number not in kept]
+
+    def remove(self, task_id: str, version: int) -> None:
+        """Delete a version that neither serves nor served before. Raises StorageError.
+
+        It goes from the list first: a folder that a crash leaves counts as a draft, and is removed like one.
+        """
+        current = self._open(task_id)
+        if version in (current.active, current.previous):
+            raise UsageError(f"{task_id} v{version} is needed: it is the active or the previous version")
+        if current.versions.pop(version, None) is not None:
+            self._write(task_id, current)
+        folder = self.layout.version(task_id, version)
+        temporary = temporary_beside(folder)
+        with storage_errors(folder), contextlib.suppress(FileNotFoundError):
+            folder.rename(temporary)
+            shutil.rmtree(temporary)
 
     def _switch(self, task_id: str, version: int, action: Action, reason: str | None) -> None:
         self.read(Reference(task_id, version))

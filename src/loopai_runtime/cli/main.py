@@ -10,14 +10,18 @@ import typer
 from typer.core import TyperGroup
 
 from loopai_runtime.cli import (
+    analyze,
     completion,
     generate,
     judge,
     keys,
     label,
+    logs,
     operate,
     options,
     run,
+    sample,
+    scan,
     serve,
     spec,
     validate,
@@ -85,7 +89,23 @@ def _global(
     """Options of the application itself; what they do happens before any command."""
 
 
-for _module in (spec, generate, judge, label, versions, run, serve, validate, operate, keys, completion):
+for _module in (
+    scan,
+    spec,
+    generate,
+    judge,
+    label,
+    versions,
+    run,
+    serve,
+    sample,
+    validate,
+    analyze,
+    logs,
+    operate,
+    keys,
+    completion,
+):
     _module.register(app)
 
 

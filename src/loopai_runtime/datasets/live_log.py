@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from loopai_runtime import jsonl
+from loopai_runtime.datasets import raw
 from loopai_runtime.errors import StorageError
 from loopai_runtime.layout import make_dir, storage_errors
 
@@ -55,7 +56,8 @@ class LiveLog:
         self._files: dict[Place, int] = {}
         self._unsynced: set[Place] = set()
         self._flushing = False
-        self._looked = 0.0
+        self._looked = self._asked = -_LOOK_EVERY_S
+        self._closed_before = ""
         self._timer: asyncio.TimerHandle | None = None
         self.bytes = 0
         self.dropped = 0
@@ -132,7 +134,10 @@ class LiveLog:
         lines.append(b"")
         block = b"\n".join(lines)
         try:
-            jsonl.append_more(self._descriptor(place), block)
+            if self._is_closed(place):
+                self._append_late(place, block)
+            else:
+                jsonl.append_more(self._descriptor(place), block)
         except (StorageError, OSError) as error:
             self._forget(place)
             known = error if isinstance(error, StorageError) else self._storage_error(place, error)
@@ -177,6 +182,18 @@ class LiveLog:
         descriptor = self._files[place] = jsonl.open_to_append(path)
         self.torn_bytes += jsonl.append_block(descriptor, b"")
         return descriptor
+
+    def _is_closed(self, place: Place) -> bool:
+        """Whether a record comes so late that retention may be at its day's file."""
+        now = self._loop.time()
+        if now - self._asked > _LOOK_EVERY_S:
+            self._asked, self._closed_before = now, raw.closed_before()
+        return place[1] is not None and place[1] < self._closed_before
+
+    def _append_late(self, place: Place, block: bytes) -> None:
+        """Under the file's lock, so that it cannot go away meanwhile. Raises OSError, StorageError."""
+        while not jsonl.append_if_at(self._path(place), self._descriptor(place), block):
+            self._forget(place)
 
     def _forget_removed(self) -> None:
         """Files that somebody removed or replaced are opened again."""

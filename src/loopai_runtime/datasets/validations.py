@@ -7,6 +7,7 @@ import re
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from loopai_runtime import jsonl
+from loopai_runtime.datasets import raw
 from loopai_runtime.errors import InputError
 from loopai_runtime.layout import make_dir, storage_errors
 from loopai_runtime.models import ValidationRecord
@@ -44,23 +45,23 @@ def read(layout: Layout, task_id: str, days: Collection[str] | None = None) -> I
     for day, paths in sorted(_by_day(layout.validations(task_id)).items()):
         if days is not None and day not in days:
             continue
-        for raw in _lines(paths):
-            record = _record(raw)
+        for line in _lines(paths):
+            record = _record(line)
             if record is not None and record.execution_id not in seen:
                 seen.add(record.execution_id)
                 yield Judged(day, record)
 
 
-def _record(raw: bytes) -> ValidationRecord | None:
+def _record(line: bytes) -> ValidationRecord | None:
     try:
-        return ValidationRecord.model_validate(jsonl.loads(raw))
+        return ValidationRecord.model_validate(jsonl.loads(line))
     except (InputError, ValueError):
         return None
 
 
 def days(layout: Layout, task_id: str) -> list[str]:
     """The days that have executions, newest first. Raises StorageError."""
-    return sorted(_by_day(layout.executions(task_id)), reverse=True)
+    return sorted(raw.days(layout, task_id), reverse=True)
 
 
 def sampled(layout: Layout, task_id: str, day: str) -> list[dict[str, Any]]:
@@ -69,11 +70,11 @@ def sampled(layout: Layout, task_id: str, day: str) -> list[dict[str, Any]]:
     Raises StorageError.
     """
     found = []
-    for raw in _lines(_by_day(layout.executions(task_id)).get(day, [])):
-        if _SAMPLED.search(raw) is None:  # most lines: not worth parsing
+    for line in raw.lines(layout, task_id, [day]):
+        if _SAMPLED.search(line) is None:  # most lines: not worth parsing
             continue
         try:
-            record = jsonl.loads(raw)
+            record = jsonl.loads(line)
         except InputError:
             continue
         if isinstance(record, dict) and record.get("sampled") is True and "execution_id" in record:

@@ -1,4 +1,4 @@
-"""Language models: one question, one answer, and its price. `provider` alone imports litellm, when first asked."""
+"""Language models: a question, its answer, what that cost. `provider` alone imports litellm, when one is asked."""
 
 from __future__ import annotations
 

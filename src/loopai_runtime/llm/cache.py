@@ -26,7 +26,7 @@ class AnswerCache:
     """Below one data directory, mode 0600. What is damaged is as if it were not there."""
 
     def __init__(self, layout: Layout) -> None:
-        self._place = layout.llm_cache
+        self._place = layout.cache("llm")
         self._key = layout.secret("cache")
 
     def path(self, question: Mapping[str, Any]) -> Path:

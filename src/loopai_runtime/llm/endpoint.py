@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
@@ -19,7 +20,7 @@ class Prices(NamedTuple):
     input: float
     output: float
 
-    def usd(self, prompt_tokens: int, completion_tokens: int) -> float:
+    def usd(self, prompt_tokens: float, completion_tokens: float) -> float:
         return (prompt_tokens * self.input + completion_tokens * self.output) / 1e6
 
 
@@ -64,6 +65,11 @@ class Endpoint:
     api_key: SecretStr | None = None
     prices: Prices | None = None
     timeout_s: float = 60.0
+
+    @property
+    def base(self) -> str | None:
+        """The address that is given, here or in the environment; None: the provider's own."""
+        return self.api_base or os.environ.get("OPENAI_BASE_URL") or os.environ.get("OPENAI_API_BASE") or None
 
     @property
     def url(self) -> str | None:

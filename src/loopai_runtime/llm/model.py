@@ -3,33 +3,28 @@
 from __future__ import annotations
 
 import random
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from loopai_runtime import jsonl
-from loopai_runtime.errors import CapReached, ModelError
+from loopai_runtime.errors import CapReached, ModelError, UnusableAnswer
 from loopai_runtime.llm import provider
-from loopai_runtime.llm.answer import json_of
+from loopai_runtime.llm.bill import charge, most_tokens
 from loopai_runtime.llm.cache import Kept
 from loopai_runtime.llm.endpoint import Prices, Reply, Spent
+from loopai_runtime.llm.failures import CallFailed
+from loopai_runtime.llm.form import Form
 from loopai_runtime.schemas import Schema
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
+    from loopai_runtime.llm.bill import Messages
     from loopai_runtime.llm.cache import AnswerCache
     from loopai_runtime.llm.endpoint import Endpoint, Purpose, Purse
 
-    Messages = Sequence[Mapping[str, Any]]
-
 ATTEMPTS = 4
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 30.0
-# Beyond the bytes of the texts themselves: roles and separators of each message, and of the template around all.
-PER_MESSAGE, PER_PROMPT = 16, 64
-# A report of more than this many times what was set aside is not a bill but nonsense.
-IMPLAUSIBLE = 10
-
-_ONLY_JSON = "Answer with one JSON value and nothing else. It must be valid against this JSON Schema:\n"
 
 
 class Model:
@@ -51,37 +46,26 @@ class Model:
         self._purse = purse
         self._cache = cache
         self._leaving = leaving
-        self._takes_schemas = True
+        self._announcing = threading.Lock()
+        self._refuses_formats = False
         self._distrusted: str | None = None
-
-    # --- what it could cost
 
     def prices(self, messages: Messages = ()) -> Prices:
         """US dollars per million tokens: the endpoint's own, else litellm's, else 0 on this machine.
 
-        Raises ModelError where they are not known.
+        Raises ModelError where they are not known, MissingExtra.
         """
-        if self.endpoint.prices is not None:
-            return self.endpoint.prices
-        known = provider.known_prices(self.endpoint, most_tokens(messages))
-        if known is not None:
-            return known
-        if self.endpoint.loopback:
-            return Prices(0.0, 0.0)
-        raise ModelError(
-            f"the price of {self.endpoint.model!r} at {self.endpoint.destination} is not known, so no limit holds",
-            hint="give prices: {input: …, output: …} in US dollars per million tokens",
-        )
+        return provider.prices_of(self.endpoint, most_tokens(messages))
 
     def most_usd(self, messages: Messages, max_tokens: int, schema: Mapping[str, Any] | None = None) -> float:
         """What one call can cost at most: every byte of the prompt a token, and all of `max_tokens`.
 
-        Raises ModelError where the price is unknown and the endpoint is not this machine.
+        Raises ModelError where the price is unknown and the endpoint is not this machine, MissingExtra.
         """
-        extra = len(jsonl.compact(schema)) + len(_ONLY_JSON) if schema else 0
-        return self.prices(messages).usd(most_tokens(messages) + extra, max_tokens)
+        return self.prices(messages).usd(most_tokens(messages, schema), self._possible(max_tokens))
 
-    # --- asking
+    def _possible(self, max_tokens: int) -> int:
+        return min(max_tokens, provider.longest_answer(self.endpoint) or max_tokens)
 
     def ask(
         self,
@@ -96,46 +80,38 @@ class Model:
         """The model's answer, from the cache where the same was asked before.
 
         Of `max_tokens` no more are asked for than the model can answer with. With a `schema`, `data` is a value
-        that it accepts. `sample` tells draws of one prompt apart. Raises
-        ModelError, CapReached, MissingExtra.
+        that it accepts. `sample` tells draws of one prompt apart. Raises ModelError, CapReached, MissingExtra,
+        StorageError.
         """
         question = {
             "model": self.endpoint.model,
-            "endpoint": self.endpoint.api_base or "",
+            "endpoint": self.endpoint.base or "",
             "messages": [dict(message) for message in messages],
             "max_tokens": max_tokens,
             "temperature": temperature,
             "schema": schema,
             "sample": sample,
         }
-        compiled = Schema(schema) if schema is not None else None
-        kept = self._cache.get(question) if self._cache else None
-        if kept is not None:
-            try:
-                spent = Spent(self.endpoint.model, kept.prompt_tokens, kept.completion_tokens, 0.0, True, 0.0)
-                return self._reply(kept.text, compiled, spent)
-            except ModelError:
-                pass  # kept by a version that read answers differently
-        most = min(max_tokens, provider.longest_answer(self.endpoint) or max_tokens)
-        reply = self._called(messages, purpose, most, temperature, compiled)
+        form = Form(Schema(schema)) if schema is not None else None
+        if (kept := self._kept(question, form)) is not None:
+            return kept
+        reply = self._persistently(messages, purpose, self._possible(max_tokens), temperature, form)
         if self._cache:
             self._cache.put(question, Kept(reply.text, reply.spent.prompt_tokens, reply.spent.completion_tokens))
         return reply
 
-    def _reply(self, text: str, schema: Schema | None, spent: Spent) -> Reply:
-        if schema is None:
-            return Reply(text, None, spent)
+    def _kept(self, question: Mapping[str, Any], form: Form | None) -> Reply | None:
+        kept = self._cache.get(question) if self._cache else None
+        if kept is None:
+            return None
+        spent = Spent(self.endpoint.model, kept.prompt_tokens, kept.completion_tokens, 0.0, True, 0.0)
         try:
-            return Reply(text, json_of(text, schema), spent)
-        except ValueError as exc:
-            shown = " ".join(text.split())[:80]
-            raise ModelError(
-                f"{self.endpoint.model} did not answer in the form asked for: {exc} (it began {shown!r})",
-                hint="a larger model keeps to forms better",
-            ) from None
+            return self._reply(kept.text, form, spent)
+        except ModelError:
+            return None  # kept by a version that read answers differently
 
-    def _called(
-        self, messages: Messages, purpose: Purpose, max_tokens: int, temperature: float, schema: Schema | None
+    def _persistently(
+        self, messages: Messages, purpose: Purpose, max_tokens: int, temperature: float, form: Form | None
     ) -> Reply:
         """Attempts until one succeeds, all within the endpoint's time."""
         provider.litellm()  # its import takes seconds that are not the model's
@@ -143,15 +119,16 @@ class Model:
         attempt = 0
         while True:
             attempt += 1
+            held = form is not None and not self._refuses_formats and provider.offers_schemas(self.endpoint)
             try:
-                return self._attempt(messages, purpose, max_tokens, temperature, schema, until)
-            except provider.CallFailed as exc:
-                if exc.refused_format and schema is not None and self._takes_schemas:
-                    self._takes_schemas = False
+                return self._attempt(messages, purpose, max_tokens, temperature, form, held, until)
+            except CallFailed as failed:
+                if failed.refused_format and held:
+                    self._refuses_formats = True
                     continue
-                wait_s = _wait_s(attempt, exc.after_s)
-                if not exc.retry or attempt == ATTEMPTS or time.monotonic() + wait_s >= until:
-                    raise ModelError(exc.message, hint=exc.hint) from None
+                wait_s = _wait_s(attempt, failed.after_s)
+                if not failed.retry or attempt >= ATTEMPTS or time.monotonic() + wait_s >= until:
+                    raise ModelError(failed.message, hint=failed.hint) from None
                 time.sleep(wait_s)
 
     def _attempt(
@@ -160,21 +137,26 @@ class Model:
         purpose: Purpose,
         max_tokens: int,
         temperature: float,
-        schema: Schema | None,
+        form: Form | None,
+        held: bool,
         until: float,
     ) -> Reply:
-        raw = schema.schema if schema is not None else None
-        held = self._format(raw)
-        if raw is not None and held is None:
-            messages = [*messages, {"role": "user", "content": _ONLY_JSON + jsonl.dumps(raw)}]
-        most = self.most_usd(messages, max_tokens, raw)
+        """One call, paid for. Raises CallFailed too."""
+        if form is not None and not (held and form.response_format is not None):
+            messages = [*messages, form.request]
+        prices = self.prices(messages)
+        most = prices.usd(most_tokens(messages, form.schema.schema if form else None), max_tokens)
         if self._distrusted:
             raise CapReached(self._distrusted, hint="check the endpoint, and its prices")
         if (variable := provider.missing_key(self.endpoint)) is not None:
-            raise ModelError(f"no key for {self.endpoint.destination}", hint=f"set {variable}")
+            raise ModelError(
+                f"no key for {self.endpoint.destination}",
+                hint=f"set {variable} (to anything where none is needed)",
+            )
         reservation = self._purse.reserve(most, purpose=purpose, model=self.endpoint.model)
-        spent: Spent | None = None
         started = time.monotonic()
+        # Until more is known, all of it: after an interruption nobody can say what the provider has done.
+        spent: Spent | None = Spent(self.endpoint.model, 0, 0, most, False, 0.0)
         try:
             self._announce()
             answer = provider.call(
@@ -182,69 +164,47 @@ class Model:
                 messages,
                 max_tokens=max_tokens,
                 temperature=temperature,
-                response_format=held,
-                timeout_s=max(0.05, until - started),
+                response_format=form.response_format if form and held else None,
+                timeout_s=max(0.05, until - time.monotonic()),
             )
-            spent = self._spent(answer, messages, max_tokens, most, time.monotonic() - started)
-        except provider.CallFailed as exc:
-            if exc.billed:
-                spent = Spent(self.endpoint.model, 0, 0, most, False, time.monotonic() - started)
-            raise
-        except BaseException:
-            # Interrupted in the middle: nobody knows what the provider has done by now.
-            spent = Spent(self.endpoint.model, 0, 0, most, False, time.monotonic() - started)
+            usd, told, wrote, excess = charge(answer, messages, prices, max_tokens, most)
+            spent = Spent(self.endpoint.model, told, wrote, usd, False, time.monotonic() - started)
+        except CallFailed as failed:
+            spent = spent if failed.billed else None
             raise
         finally:
             self._purse.settle(reservation, spent)
-        if answer.finish_reason == "length":
-            raise ModelError(
-                f"the answer of {self.endpoint.model} was cut off at {max_tokens} tokens",
-                hint="allow it more tokens, or ask for less",
-            )
-        if not answer.text.strip():
-            raise ModelError(
-                f"{self.endpoint.model} answered nothing ({answer.finish_reason or 'no reason given'})"
-            )
-        return self._reply(answer.text, schema, spent)
+        if excess:
+            self._distrusted = f"{self.endpoint.destination} {excess}"
+        return self._reply(self._whole(answer, max_tokens), form, spent)
 
     def _announce(self) -> None:
-        if self._leaving is not None:
-            leaving, self._leaving = self._leaving, None
-            leaving(self.endpoint.destination)
+        with self._announcing:
+            if self._leaving is not None:
+                self._leaving(self.endpoint.destination)
+                self._leaving = None
 
-    def _format(self, schema: Mapping[str, Any] | None) -> dict[str, Any] | None:
-        """`response_format` where the model can be held to a schema; such a schema must be an object's."""
-        if schema is None or not self._takes_schemas or not provider.offers_schemas(self.endpoint):
-            return None
-        if schema.get("type") != "object":
-            return None
-        return {"type": "json_schema", "json_schema": {"name": "answer", "schema": dict(schema), "strict": False}}
+    def _whole(self, answer: provider.Answer, max_tokens: int) -> str:
+        """The text of an answer that came to its end. Raises UnusableAnswer."""
+        if answer.finish_reason == "length":
+            message = f"the answer of {self.endpoint.model} was cut off at {max_tokens} tokens"
+            raise UnusableAnswer(message, hint="allow it more tokens, or ask for less")
+        if not answer.text.strip():
+            why = answer.finish_reason if answer.finish_reason.isidentifier() else "no reason given"
+            raise UnusableAnswer(f"{self.endpoint.model} answered nothing ({why[:30]})")
+        return answer.text
 
-    def _spent(
-        self, answer: provider.Answer, messages: Messages, max_tokens: int, most: float, seconds: float
-    ) -> Spent:
-        """What to charge: what is reported, or everything set aside where nothing credible is.
-
-        More than was set aside cannot be right, as the prompt has no more tokens than bytes: the larger of both is
-        charged, unless it is nonsense, and this model is not asked again.
-        """
-        told, wrote = answer.prompt_tokens, answer.completion_tokens
-        if told is None or wrote is None:
-            return Spent(self.endpoint.model, told or 0, wrote or 0, most, False, seconds)
-        reported = self.prices(messages).usd(told, wrote)
-        if reported > most or wrote > IMPLAUSIBLE * max_tokens:
-            self._distrusted = (
-                f"{self.endpoint.destination} reports {told:,} + {wrote:,} tokens, more than it can have used"
-            )
-            usd = reported if reported <= IMPLAUSIBLE * most else most
-            return Spent(self.endpoint.model, told, wrote, max(usd, most), False, seconds)
-        return Spent(self.endpoint.model, told, wrote, reported, False, seconds)
-
-
-def most_tokens(messages: Messages) -> int:
-    """An upper bound on a prompt's tokens: no tokenizer makes more tokens than bytes."""
-    texts = sum(len(str(message.get("content", "")).encode("utf-8", "replace")) for message in messages)
-    return texts + PER_MESSAGE * len(messages) + PER_PROMPT
+    def _reply(self, text: str, form: Form | None, spent: Spent) -> Reply:
+        if form is None:
+            return Reply(text, None, spent)
+        try:
+            return Reply(text, form.read(text), spent)
+        except ValueError as exc:
+            shown = " ".join(text[:400].split())[:80]
+            raise UnusableAnswer(
+                f"{self.endpoint.model} did not answer in the form asked for: {exc} (it began {shown!r})",
+                hint="a larger model keeps to forms better",
+            ) from None
 
 
 def _wait_s(attempt: int, after_s: float | None) -> float:

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from loopai_runtime.errors import MissingExtra, ModelError
 from loopai_runtime.llm.endpoint import Prices
-from loopai_runtime.outbound import Exchange, noted, place_of
+from loopai_runtime.llm.failures import failure
+from loopai_runtime.outbound import noted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -35,21 +36,6 @@ class Answer(NamedTuple):
     completion_tokens: int | None
 
 
-class CallFailed(Exception):
-    """No usable answer. `billed`: whether the provider may charge for the call all the same."""
-
-    def __init__(
-        self, message: str, hint: str | None, *, retry: bool, billed: bool, after_s: float | None = None
-    ) -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
-        self.retry = retry
-        self.billed = billed
-        self.after_s = after_s
-        self.refused_format = False
-
-
 def litellm() -> Any:
     """The library, tamed. Raises MissingExtra."""
     with _loading:
@@ -60,7 +46,7 @@ def litellm() -> Any:
 def _load() -> Any:
     os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # else the import downloads a price list
     os.environ.setdefault("LITELLM_MODE", "PRODUCTION")  # else it reads .env of whatever directory this is
-    os.environ.setdefault("LITELLM_LOG", "CRITICAL")
+    os.environ["LITELLM_LOG"] = "CRITICAL"  # at its finer levels it writes requests out, keys and all
     try:
         import litellm as library
     except ImportError:
@@ -91,7 +77,7 @@ class Resolved(NamedTuple):
 
 def resolve(endpoint: Endpoint) -> Resolved:
     """The provider behind a model's name. Raises ModelError, MissingExtra."""
-    return _resolve(endpoint.model, endpoint.api_base or _openai_base())
+    return _resolve(endpoint.model, endpoint.base)
 
 
 @lru_cache(maxsize=64)
@@ -110,10 +96,6 @@ def _resolve(model: str, base: str | None) -> Resolved:
         ) from None
 
 
-def _openai_base() -> str | None:
-    return os.environ.get("OPENAI_BASE_URL") or os.environ.get("OPENAI_API_BASE") or None
-
-
 def provider_of(endpoint: Endpoint) -> str:
     return resolve(endpoint).provider
 
@@ -124,7 +106,7 @@ def url_of(endpoint: Endpoint) -> str | None:
     if endpoint.api_base:
         return endpoint.api_base
     if resolved.provider in ("openai", "text-completion-openai"):
-        return _openai_base() or "https://api.openai.com/v1"
+        return endpoint.base or "https://api.openai.com/v1"
     return os.environ.get(f"{resolved.provider.upper()}_API_BASE") or resolved.url
 
 
@@ -145,6 +127,21 @@ def known_prices(endpoint: Endpoint, prompt_tokens: int) -> Prices | None:
             return None
         rates.append(max([rate, *_tiers(entry, name, prompt_tokens)]))
     return Prices(rates[0] * 1e6, rates[1] * 1e6)
+
+
+def prices_of(endpoint: Endpoint, prompt_tokens: int) -> Prices:
+    """The endpoint's own, else litellm's, else 0 on this machine. Raises ModelError where they are not known."""
+    if endpoint.prices is not None:
+        return endpoint.prices
+    known = known_prices(endpoint, prompt_tokens)
+    if known is not None:
+        return known
+    if endpoint.loopback:
+        return Prices(0.0, 0.0)
+    raise ModelError(
+        f"the price of {endpoint.model!r} at {endpoint.destination} is not known",
+        hint="give prices: {input: …, output: …} in US dollars per million tokens",
+    )
 
 
 def longest_answer(endpoint: Endpoint) -> int | None:
@@ -219,7 +216,7 @@ def call(
             )
             return _answer(response)
         except Exception as exc:
-            raise failure(endpoint, exc, exchange, timeout_s) from None
+            raise failure(endpoint, exc, exchange, timeout_s, missing_key(endpoint)) from None
 
 
 def _key(endpoint: Endpoint) -> str | None:
@@ -248,95 +245,3 @@ def _answer(response: Any) -> Answer:
 def _tokens(reported: Any) -> int | None:
     whole = isinstance(reported, int) and not isinstance(reported, bool)
     return reported if whole and reported > 0 else None
-
-
-def failure(endpoint: Endpoint, exc: Exception, exchange: Exchange, timeout_s: float) -> CallFailed:
-    """What an exception means, in one line, and whether to try again."""
-    where = endpoint.destination
-    status = exchange.status or (None if exchange.sent else getattr(exc, "status_code", None))
-    if exchange.why:
-        return CallFailed(f"{where} {exchange.why}", "check api_base", retry=False, billed=exchange.sent)
-    if exchange.late:
-        hint = "try again, or ask a faster model"
-        return CallFailed(
-            f"{where} did not answer within {timeout_s:.3g} s", hint, retry=False, billed=exchange.sent
-        )
-    if exchange.status is None and (exchange.sent or _is_connection(exc)):
-        said = "broke the connection off" if exchange.sent else "cannot be reached"
-        return CallFailed(f"{where} {said}", "check api_base and the network", retry=True, billed=exchange.sent)
-    if status is not None and status >= 400 and not (exchange.status and exchange.status < 400):
-        return _of_status(endpoint, status, exc, exchange.retry_after)
-    if exchange.status is not None and exchange.status < 400:
-        hint = f"is that the address of an OpenAI-compatible API? ({place_of(endpoint.url or '') or where})"
-        return CallFailed(f"{where} sent an answer that is not one of a model", hint, retry=False, billed=True)
-    said = _first_line(exc, endpoint)
-    return CallFailed(f"{where}: {said}", None, retry=False, billed=exchange.sent)
-
-
-def _is_connection(exc: Exception) -> bool:
-    import httpx
-    import openai
-
-    cause: BaseException | None = exc
-    while cause is not None:
-        if isinstance(cause, httpx.TransportError | openai.APIConnectionError):
-            return True
-        cause = cause.__cause__ or cause.__context__
-    return "Connection error" in str(exc)
-
-
-def _of_status(endpoint: Endpoint, status: int, exc: Exception, retry_after: str | None) -> CallFailed:
-    where, said = endpoint.destination, _first_line(exc, endpoint)
-    if status in (401, 403):
-        variable = missing_key(endpoint)
-        hint = f"set {variable}" if variable else "check the key that the provider's environment variable holds"
-        return CallFailed(f"{where} refused the key ({status}): {said}", hint, retry=False, billed=False)
-    if status == 404:
-        hint = "check the model's name and api_base"
-        return CallFailed(f"{where} does not know {endpoint.model!r}: {said}", hint, retry=False, billed=False)
-    if status == 429:
-        text = f"{where} is over its rate limit or quota: {said}"
-        return CallFailed(
-            text, "wait, or ask for a higher limit", retry=True, billed=False, after_s=_seconds(retry_after)
-        )
-    if status >= 500 or status == 408:
-        text = f"{where} failed with {status}: {said}"
-        # A gateway that gave up may stand before a model that went on.
-        billed = status in (408, 502, 504)
-        return CallFailed(text, "try again later", retry=True, billed=billed, after_s=_seconds(retry_after))
-    failed = CallFailed(f"{where} refused the request ({status}): {said}", None, retry=False, billed=False)
-    failed.refused_format = status in (400, 422)
-    return failed
-
-
-def _seconds(retry_after: str | None) -> float | None:
-    """Retry-After as seconds, or as a date. None: nothing that can be used."""
-    if not retry_after:
-        return None
-    try:
-        return max(0.0, float(retry_after))
-    except ValueError:
-        pass
-    import time
-    from email.utils import parsedate_to_datetime
-
-    try:
-        return max(0.0, parsedate_to_datetime(retry_after).timestamp() - time.time())
-    except (ValueError, TypeError, OverflowError):
-        return None
-
-
-def _first_line(exc: Exception, endpoint: Endpoint) -> str:
-    """What the provider said, short, and without any key that it or litellm repeats."""
-    import re
-
-    text = str(getattr(exc, "message", "") or exc)
-    text = text.rpartition("Exception - ")[2] or text
-    secrets = [endpoint.api_key.get_secret_value()] if endpoint.api_key else []
-    secrets += [value for name, value in os.environ.items() if "KEY" in name and len(value) >= 8]
-    for secret in secrets:
-        text = text.replace(secret, "…")
-    text = re.sub(r"\bsk-[\w.*-]{4,}|\bBearer\s+\S+", "…", text)
-    lines = [" ".join(line.split()) for line in text.splitlines() if line.strip()]
-    first = lines[0] if lines else type(exc).__name__
-    return first[:200] + ("…" if len(first) > 200 else "")

@@ -37,7 +37,7 @@ class Labels:
 
 
 class Human:
-    """A person: an input without a label joins the queue, once, and is answered when `loopai label` has been there."""
+    """A person: an input without a label joins the queue, once, and is answered by `loopai label`."""
 
     kind = "human"
     name = "human"
