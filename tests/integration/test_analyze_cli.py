@@ -148,6 +148,8 @@ def test_sql_reads_plain_and_compressed_days_and_validations(logged: Loopai) -> 
         "WHERE NOT v.match AND e.input->>'text' LIKE 'cheap%'"
     )
     assert logged("analyze", "--sql", joined, "-o", "json").json == [{"n": 5}]
+    inputs = logged("analyze", "--sql", "SELECT input FROM executions LIMIT 1", "-o", "json").json
+    assert list(inputs[0]["input"]) == ["text"]
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from loopai_runtime.datasets.execution_log import ExecutionLog
 from loopai_runtime.layout import Layout
 from loopai_runtime.models import utc_now
 
-from .conftest import Loopai
+from .conftest import EXAMPLES, Loopai
 
 TODAY = utc_now()[:10]
 YESTERDAY = (date.fromisoformat(TODAY) - timedelta(days=1)).isoformat()
@@ -88,6 +88,7 @@ def test_erase_names_the_versions_that_learned_from_what_is_erased(spam: Loopai)
     done = spam("logs", "erase", "spam-detection", "--match", match, "-o", "json")
     assert done.code == 0, done.err
     assert done.json["rebuild"] == ["spam-detection@1"]
+    assert done.json["by_hand"] == [str(EXAMPLES / "spam" / "train.csv")]
     assert done.json["records"]["examples"] >= 1
     assert json.dumps(value["text"], ensure_ascii=False) not in examples.read_text()
     again = spam("logs", "erase", "--match", match)

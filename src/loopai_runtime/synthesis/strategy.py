@@ -69,11 +69,15 @@ class Problem:
     """The accuracy that what is answered must have, with `offload_confidence`."""
     offload_confidence: float = 0.95
     description: str = ""
+    unlabelled: Sequence[JSON] = field(default=(), repr=False)
+    """Inputs that nobody has answered."""
     memo: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
     forbidden: Callable[[str], bool] | None = field(default=None, repr=False)
     """Which features no program may contain, such as personal data."""
     min_support: int = 2
     """Distinct inputs that a feature must occur in, from 200 examples on."""
+    most_sure: float = 1.0
+    """What confidences may be on average at most: examples may be such as to say little of real inputs."""
     signs: Signs | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
@@ -222,3 +226,5 @@ class Synthesis:
     """The rows that `predictions` are of; None: all of them."""
     unseen: Callable[[Rows], list[Prediction]] | None = field(default=None, repr=False, compare=False)
     """What a program made in the same way from all other rows answers to these; another is compared with that."""
+    disputed: Sequence[float] = field(default=(), repr=False)
+    """For each unlabelled input (of the first of them) the weight of other programs that answer it otherwise."""
