@@ -332,6 +332,8 @@ def test_examples_taken_unseen_cap_the_confidence_and_say_so(made: Any, layout: 
     assert result.artifact.abstain.threshold is None  # nothing is guaranteed
     assert any("made up by a model" in note for note in result.notes)
     assert {one.source for one in labels.read(layout, "mails")} == {"synthetic"}
+    sure = [confidence for _, confidence in result.synthesis.predictions]
+    assert 0.4 < sum(sure) / len(sure) <= 0.5
     again = made(inventor(), rows(20))
     assert again.artifact.judged["sources"] == {"given": 20} | {
         "synthetic": result.artifact.judged["sources"]["synthetic"]

@@ -173,6 +173,12 @@ class Sampling(Section):
     def strategies(self) -> tuple[str, ...]:
         return tuple(self.strategy.split("+"))
 
+    @property
+    def has_budget(self) -> bool:
+        """Whether the rate follows a number of labels a day."""
+        money = self.max_usd_per_month is not None and self.usd_per_label is not None
+        return money or self.max_labels_per_day is not None or self.precision is not None
+
 
 class Telemetry(Section):
     enabled: bool = Field(
@@ -203,6 +209,13 @@ class Storage(Section):
     )
     on_full: Literal["reject", "serve"] = Field(
         "reject", description="a full disk: refuse requests, or serve them unlogged"
+    )
+    encryption_key: Key | None = Field(
+        None, description="32 bytes, hexadecimal or base64: the execution log is encrypted from now on"
+    )
+    encryption_key_file: FilePath | None = Field(None, description="the file that has this key instead")
+    encryption_key_before: Key | None = Field(
+        None, description="the key that was used before: prune then lets the new one open the old files"
     )
 
 

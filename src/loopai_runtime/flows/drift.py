@@ -76,7 +76,7 @@ def drift(layout: Layout, reference: str, days: int, checks: Iterable[tuple[bool
     shifts, alarms = _shifts(layout, artifact, some)
     error_rate = 1 - (artifact.accuracy or {}).get("value", artifact.accuracy_target)
     rows = [Check(matches[one["execution_id"]], one.get("confidence"), one) for one in checked]
-    fallen = fall(rows, error_rate)
+    fallen = fall(rows, error_rate, _doubt(artifact))
     if fallen is not None:
         alarms.append(_fallen(fallen))
     return Drift(artifact.task_id, artifact.version, len(some), shifts, len(rows), fallen, alarms)
@@ -160,6 +160,13 @@ def _novelty(
     most = sorted(shares, key=lambda item: -item[0])[:EXAMPLES]
     reason = f"{now:.1%} of words are in no example, {usual:.1%} were (PSI {found.psi:.2f})"
     return found, Alarm("unknown words", reason, [record for _, record in most])
+
+
+def _doubt(artifact: ProgramArtifact) -> float | None:
+    """What the confidences of the reference lack of 1, on average; None where there are none."""
+    shares = (artifact.judged.get("reference") or {}).get("confidence") or []
+    lacking = sum(share * (1 - (at + 0.5) / len(shares)) for at, share in enumerate(shares))
+    return lacking / sum(shares) if sum(shares) else None
 
 
 def _reason(found: Shift) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from loopai_runtime import jsonl
 from loopai_runtime.artifacts.store import ArtifactStore
 from loopai_runtime.errors import Fault, GateMissed, ProgramError, SpecError, UsageError
-from loopai_runtime.flows.gather import gather, said, sources, tempered
+from loopai_runtime.flows.gather import gather, most_sure, said, sources, tempered
 from loopai_runtime.flows.measure import Latency, latency_of, open_pool, run_inputs
 from loopai_runtime.flows.pii import Leak, leaks_of_program
 from loopai_runtime.flows.survey import Survey, of_examples, of_unlabelled, some
@@ -371,6 +371,7 @@ def problem_of(
         offload_confidence=spec.abstain.confidence if spec.abstain else OFFLOAD_CONFIDENCE,
         forbidden=flags,
         min_support=config.privacy.min_support,
+        most_sure=most_sure(examples),
     )
 
 

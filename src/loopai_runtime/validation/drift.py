@@ -24,6 +24,7 @@ LENGTHS = 20
 """Bins of an input's length: bin `i` holds those of 2^i to 2^(i+1) - 1 characters, the last all longer ones."""
 
 _CHANCE = 0.001
+_PRIOR = 50  # checks that what the version was made with counts as
 _FEWEST = 50  # executions from which shares are compared
 _OTHER = "…"
 
@@ -115,27 +116,34 @@ class Fall:
 class PageHinkley:
     """Errors beyond expectation. `tolerance` is the rise in the error rate that is not worth an alarm."""
 
-    def __init__(self, error_rate: float, *, tolerance: float = 0.05, weight: float = 30.0) -> None:
-        """`error_rate` is what the version was made with, which counts as `weight` checks."""
+    def __init__(self, error_rate: float, doubt: float | None = None, *, tolerance: float = 0.05) -> None:
+        """`error_rate` is what the version was made with, `doubt` what its confidences then lacked of 1 on
+        average: before there are checks, errors are expected in proportion to what a confidence lacks."""
+        self._error_rate = min(0.9, max(0.002, error_rate))
+        self._doubt = doubt
         self._tolerance = tolerance
-        self._errors, self._count = error_rate * weight, weight
-        self._bins: dict[int | None, tuple[float, float]] = {}
+        self._seen: dict[int | None, tuple[int, int]] = {}
+        self._expected, self._count = self._error_rate * _PRIOR, _PRIOR
         self.sum = self.least = 0.0
         self.limit = math.inf
 
     def add(self, match: bool, confidence: float | None) -> bool:
         """Take in one check; True where the alarm goes off."""
-        overall = self._errors / self._count
         place = None if confidence is None else min(9, max(0, int(confidence * 10)))
-        errors, count = self._bins.get(place, (0.0, 0.0))
-        expected = (errors + 10 * overall) / (count + 10)
+        errors, count = self._seen.get(place, (0, 0))
+        expected = (errors + _PRIOR * self._promised(confidence)) / (count + _PRIOR)
         self.sum += (not match) - expected - self._tolerance
         self.least = min(self.least, self.sum)
-        self._bins[place] = errors + (not match), count + 1
-        self._errors += not match
+        self._seen[place] = errors + (not match), count + 1
+        self._expected += expected
         self._count += 1
-        self.limit = _wald_limit(min(0.9, max(0.002, overall)), self._tolerance)
+        self.limit = _wald_limit(self._expected / self._count, self._tolerance)
         return self.sum - self.least > self.limit
+
+    def _promised(self, confidence: float | None) -> float:
+        if confidence is None or not self._doubt:
+            return self._error_rate
+        return min(0.9, self._error_rate * (1 - confidence) / self._doubt)
 
 
 def _wald_limit(rate: float, tolerance: float, checks: float = 10_000) -> float:
@@ -158,23 +166,23 @@ def _wald_limit(rate: float, tolerance: float, checks: float = 10_000) -> float:
     return math.log(checks) / low
 
 
-def fall(checks: Iterable[Check], error_rate: float) -> Fall | None:
-    """Where the errors rose above what they were, if they did and have not come down since."""
-    page = PageHinkley(error_rate)
+def fall(checks: Iterable[Check], error_rate: float, doubt: float | None = None) -> Fall | None:
+    """Where the errors rose above what they were, if they did and have not come down since.
+
+    Checks are in the order of time; the other arguments are those of `PageHinkley`.
+    """
+    page = PageHinkley(error_rate, doubt)
     rows: Sequence[Check] = list(checks)
-    since, noticed, found = 0, None, None
+    since, noticed = 0, None
     for at, check in enumerate(rows):
         least = page.least
-        alarm = page.add(check.match, check.confidence)
-        if page.least < least:
-            since, noticed, found = at + 1, None, None
-        if alarm and noticed is None:
+        if page.add(check.match, check.confidence) and noticed is None:
             noticed = at
-            found = since
-    if noticed is None or found is None:
+        if page.least < least:
+            since, noticed = at + 1, None
+    if noticed is None:
         return None
-    part = rows[found:]
-    wrong = [row.key for row in part if not row.match]
-    earlier = rows[:found]
-    usual = (error_rate * 30 + sum(not row.match for row in earlier)) / (30 + len(earlier))
-    return Fall(found, noticed, len(wrong), len(part), usual, wrong)
+    before, after = rows[:since], rows[since:]
+    wrong = [row.key for row in after if not row.match]
+    usual = (error_rate * _PRIOR + sum(not row.match for row in before)) / (_PRIOR + len(before))
+    return Fall(since, noticed, len(wrong), len(after), usual, wrong)
