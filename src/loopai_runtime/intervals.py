@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from statistics import NormalDist
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def wilson(successes: float, n: float, confidence: float = 0.95) -> tuple[float, float]:
@@ -23,6 +28,80 @@ def _wilson(successes: float, n: float, z: float) -> tuple[float, float]:
     centre = (rate + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * (rate * (1 - rate) / n + z * z / (4 * n * n)) ** 0.5
     return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def wilson_t(successes: float, n: float, df: float, confidence: float = 0.95) -> tuple[float, float]:
+    """Wilson's interval where the variance behind an effective `n` was itself estimated, with `df` degrees of
+    freedom: Student's quantile takes the place of the normal one."""
+    return _wilson(successes, n, student_quantile(0.5 + confidence / 2, df))
+
+
+def half_width(rate: float, n: float, confidence: float = 0.95) -> float:
+    """Half of the width of Wilson's interval around `rate` of `n`."""
+    low, high = wilson(rate * n, n, confidence)
+    return (high - low) / 2
+
+
+def needed(rate: float, half: float, confidence: float = 0.95) -> float:
+    """The number of draws by which Wilson's interval around `rate` is `half` to either side. Raises ValueError
+    where `half` is not between 0 and 1/2."""
+    if not 0 < half < 0.5:
+        raise ValueError("half a width is between 0 and 0.5")
+    low, high = 0.0, 1.0
+    while half_width(rate, high, confidence) > half:
+        low, high = high, high * 2
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if half_width(rate, middle, confidence) > half else (low, middle)
+    return high
+
+
+def always(successes: float, n: float, confidence: float = 0.95) -> tuple[float, float]:
+    """An interval that may be looked at after every draw: with `confidence` the rate is in all of them at once.
+
+    The confidence sequence of the beta mixture (Robbins 1970; Howard, Ramdas, McAuliffe and Sekhon 2021, §4.1 of
+    the exact binomial case): rates against which a bettor who draws his own from Beta(1/2, 1/2) has not yet made
+    1/(1 - confidence) of 1. Counts need not be whole.
+    """
+    if n <= 0:
+        return 0.0, 1.0
+    failures = n - successes
+    most = _log_beta(successes + 0.5, failures + 0.5) - _log_beta(0.5, 0.5) + math.log(1 - confidence)
+
+    def is_in(rate: float) -> bool:
+        won = successes * math.log(rate) if successes else 0.0
+        return most <= won + (failures * math.log1p(-rate) if failures else 0.0)
+
+    best = min(1 - 1e-12, max(1e-12, successes / n))
+    return _edge(best, 1e-15, is_in), _edge(best, 1 - 1e-15, is_in)
+
+
+def _edge(inside: float, outside: float, is_in: Callable[[float], bool]) -> float:
+    if is_in(outside):
+        return float(round(outside))
+    for _ in range(60):
+        middle = (inside + outside) / 2
+        inside, outside = (middle, outside) if is_in(middle) else (inside, middle)
+    return inside
+
+
+def _log_beta(a: float, b: float) -> float:
+    return math.lgamma(a) + math.lgamma(b) - math.lgamma(a + b)
+
+
+def student_quantile(share: float, df: float) -> float:
+    """The quantile of Student's t for `share` from a half up; of the normal distribution from 1,000 degrees on."""
+    return NormalDist().inv_cdf(share) if df >= 1000 else _student_quantile(share, max(1, round(df)))
+
+
+@lru_cache(maxsize=1024)
+def _student_quantile(share: float, df: int) -> float:
+    low, high = 0.0, 1000.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        below = 1 - 0.5 * _beta_cdf(df / (df + middle * middle), df / 2, 0.5)
+        low, high = (middle, high) if below < share else (low, middle)
+    return high
 
 
 def binomial_tail(successes: float, n: float, rate: float) -> float:

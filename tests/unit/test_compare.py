@@ -12,7 +12,11 @@ from loopai_runtime.compare import compare, config_for, similarity
 from loopai_runtime.models import CompareConfig, ComparisonMethod
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers(-(10**20), 10**20) | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    st.none()
+    | st.booleans()
+    | st.integers(-(10**20), 10**20)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
     max_leaves=12,
 )
@@ -69,9 +73,13 @@ def test_numbers_may_differ_by_the_tolerance() -> None:
 
 
 def test_each_property_has_its_own_rule_and_score() -> None:
-    rules = config(fields={"name": {"method": "fuzzy"}, "total": {"tolerance": 0.5}, "address.city": {"method": "fuzzy"}})
+    rules = config(
+        fields={"name": {"method": "fuzzy"}, "total": {"tolerance": 0.5}, "address.city": {"method": "fuzzy"}}
+    )
     right = {"name": "ACME Corp", "total": 10, "id": "x", "address": {"city": "Köln", "zip": "50667"}}
-    found = compare({"name": "acme corp", "total": 10.4, "id": "y", "address": {"city": "KÖLN", "zip": "50667"}}, right, rules)
+    found = compare(
+        {"name": "acme corp", "total": 10.4, "id": "y", "address": {"city": "KÖLN", "zip": "50667"}}, right, rules
+    )
     assert found.fields == {"name": 1.0, "total": 1.0, "id": 0.0, "address": 1.0}
     assert not found.match
     assert found.score == 0.75
@@ -87,7 +95,9 @@ def test_labels_are_a_set_where_the_schema_says_that_order_means_nothing() -> No
     assert not half.match
     assert half.score == pytest.approx(1 / 3, abs=1e-6)
     assert compare([], [], rules).match
-    inner = config_for(CompareConfig(), {"type": "object", "properties": {"tags": schema, "steps": {"type": "array"}}})
+    inner = config_for(
+        CompareConfig(), {"type": "object", "properties": {"tags": schema, "steps": {"type": "array"}}}
+    )
     assert compare({"tags": ["a", "b"], "steps": [1, 2]}, {"tags": ["b", "a"], "steps": [1, 2]}, inner).match
     assert not compare({"tags": [], "steps": [1, 2]}, {"tags": [], "steps": [2, 1]}, inner).match
     assert not compare(["a", "b"], ["b", "a"], config_for(config(arrays="list"), schema)).match

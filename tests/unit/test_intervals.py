@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+import random
 
 import pytest
 
-from loopai_runtime.intervals import binomial_tail, lower_bound, wilson
+from loopai_runtime.intervals import always, binomial_tail, lower_bound, needed, student_quantile, wilson, wilson_t
 
 
 @pytest.mark.parametrize("n", [1, 7, 60, 400])
@@ -30,3 +31,46 @@ def test_bounds_lie_within_the_interval_and_hold_the_rate() -> None:
     low, high = wilson(90, 100)
     assert low < lower_bound(90, 100) < 0.9 < high
     assert wilson(0, 0) == (0.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("df", "quantile"), [(1, 12.7062), (2, 4.3027), (5, 2.5706), (30, 2.0423), (5000, 1.95996)]
+)
+def test_students_quantile_is_that_of_the_tables(df: int, quantile: float) -> None:
+    assert student_quantile(0.975, df) == pytest.approx(quantile, abs=1e-4)
+
+
+def test_an_estimated_variance_makes_the_interval_wider() -> None:
+    narrow, wide = wilson(45, 50), wilson_t(45, 50, 8)
+    assert wide[0] < narrow[0] < narrow[1] < wide[1]
+
+
+def test_as_many_draws_as_needed_make_the_interval_as_narrow_as_asked() -> None:
+    n = needed(0.9, 0.02)
+    low, high = wilson(0.9 * n, n)
+    assert (high - low) / 2 == pytest.approx(0.02, abs=1e-6)
+    with pytest.raises(ValueError):
+        needed(0.9, 0)
+
+
+def test_an_interval_for_all_times_is_wider_and_has_an_end_where_all_matched() -> None:
+    low, high = always(90, 100)
+    assert low < wilson(90, 100)[0] < 0.9 < wilson(90, 100)[1] < high
+    assert always(0, 0) == (0.0, 1.0)
+    assert always(30, 30)[1] == 1.0
+    assert always(0, 30)[0] == 0.0
+    assert always(0, 30)[1] == pytest.approx(1 - always(30, 30)[0])
+
+
+def test_an_interval_for_all_times_holds_at_all_times() -> None:
+    draw = random.Random(5)
+    wrong = 0
+    for _ in range(100):
+        right = 0
+        for n in range(1, 301):
+            right += draw.random() < 0.9
+            low, high = always(right, n) if n % 10 == 0 else (0.0, 1.0)
+            if not low <= 0.9 <= high:
+                wrong += 1
+                break
+    assert wrong <= 8

@@ -28,8 +28,9 @@ def open_executor(
     from loopai_runtime.cli.render import say
     from loopai_runtime.datasets.execution_log import ExecutionLog
     from loopai_runtime.flows.defer import deferral_of
-    from loopai_runtime.flows.execute import Executor, sampling_of
+    from loopai_runtime.flows.execute import Executor
     from loopai_runtime.flows.measure import open_pool
+    from loopai_runtime.flows.sample import sampling_of
 
     stored = ArtifactStore(settings.layout).read(ref)
     return Executor(

@@ -20,6 +20,8 @@ from loopai_runtime.cli import (
     operate,
     options,
     run,
+    sample,
+    scan,
     serve,
     spec,
     validate,
@@ -88,6 +90,7 @@ def _global(
 
 
 for _module in (
+    scan,
     spec,
     generate,
     judge,
@@ -95,6 +98,7 @@ for _module in (
     versions,
     run,
     serve,
+    sample,
     validate,
     analyze,
     logs,

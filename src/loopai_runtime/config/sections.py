@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from loopai_runtime.models import PrivacyMode, RuntimeMode, Slug
 
 LOWEST_RATE, HIGHEST_RATE = 0.01, 0.20
+STRATEGIES = ("random", "uncertainty", "stratified", "temporal", "adaptive")
 
 
 def default_data_dir() -> Path:
@@ -126,8 +127,10 @@ class Sandbox(Section):
 
 
 class Sampling(Section):
-    strategy: Literal["random", "uncertainty", "stratified", "temporal", "adaptive"] = Field(
-        "random", description="how executions are chosen for validation"
+    strategy: str = Field(
+        "random",
+        description="how executions are chosen for validation: random, uncertainty, stratified, temporal, "
+        "adaptive; or several, joined by +",
     )
     rate: float = Field(
         0.05, description="share of executions, 0.01 to 0.20; set here, it wins over a task's own sampling_rate"
@@ -136,10 +139,19 @@ class Sampling(Section):
         None,
         gt=0,
         lt=0.5,
-        description="half-width of the accuracy's interval to aim for; it then chooses the rate",
+        description="half-width of the week's accuracy interval to aim for; it then chooses the rate",
     )
     max_labels_per_day: int | None = Field(None, ge=0, description="oracle answers a day at most; null: no limit")
     max_usd_per_month: float | None = Field(None, ge=0, description="US dollars a month at most; null: no limit")
+    usd_per_label: float | None = Field(
+        None, gt=0, description="what an oracle answer costs, by which max_usd_per_month limits the rate"
+    )
+    boost: float = Field(
+        5.0, ge=1, le=100, description="temporal: times the rate just after a deployment or rollback"
+    )
+    half_life_hours: float = Field(
+        6.0, gt=0, le=8760, description="temporal: hours until half of the boost is left"
+    )
 
     @field_validator("rate")
     @classmethod
@@ -147,6 +159,19 @@ class Sampling(Section):
         if not LOWEST_RATE <= rate <= HIGHEST_RATE:
             raise ValueError("must be from 0.01 to 0.20 (1 to 20 %)")
         return rate
+
+    @field_validator("strategy")
+    @classmethod
+    def _known(cls, strategy: str) -> str:
+        names = [name.strip() for name in strategy.split("+")]
+        for name in names:
+            if name not in STRATEGIES:
+                raise ValueError(f"{name!r} is not one of {', '.join(STRATEGIES)} (several are joined by +)")
+        return "+".join(dict.fromkeys(names))
+
+    @property
+    def strategies(self) -> tuple[str, ...]:
+        return tuple(self.strategy.split("+"))
 
 
 class Telemetry(Section):

@@ -60,7 +60,7 @@ def read(layout: Layout, task_id: str) -> Iterator[Label]:
     path = layout.labels(task_id)
     try:
         with storage_errors(path), path.open("rb") as file:
-            for line in jsonl.lines(file):
+            for line in jsonl.kept_lines(file):
                 yield _label(jsonl.loads(line.raw, f"line {line.number}"))
     except FileNotFoundError:
         return
@@ -70,10 +70,8 @@ def read(layout: Layout, task_id: str) -> Iterator[Label]:
 
 
 def _label(row: dict[str, Any]) -> Label:
-    source = row.get("source", "person")
-    return Label(
-        row["input"], row["output"], source, row.get("timestamp", ""), row.get("execution_id"), row.get("oracle")
-    )
+    value, output, source = row["input"], row["output"], row.get("source", "person")
+    return Label(value, output, source, row.get("timestamp", ""), row.get("execution_id"), row.get("oracle"))
 
 
 def known(layout: Layout, task_id: str, sources: frozenset[str] | None = None) -> dict[bytes, Label]:

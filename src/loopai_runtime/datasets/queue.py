@@ -37,7 +37,7 @@ def read(layout: Layout, task_id: str) -> list[dict[str, Any]]:
     path = layout.queue(task_id)
     try:
         with storage_errors(path), path.open("rb") as file:
-            return [_item(line, str(path)) for line in jsonl.lines(file)]
+            return [_item(line, str(path)) for line in jsonl.kept_lines(file)]
     except FileNotFoundError:
         return []
 

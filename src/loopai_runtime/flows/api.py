@@ -19,10 +19,11 @@ from loopai_runtime.crypto import vault_of
 from loopai_runtime.datasets.execution_log import ExecutionLog
 from loopai_runtime.flows.analysis import analyze as _analyze
 from loopai_runtime.flows.defer import deferral_of
-from loopai_runtime.flows.execute import Executor, Request, sampling_of
+from loopai_runtime.flows.execute import Executor, Request
 from loopai_runtime.flows.generate import Ask
 from loopai_runtime.flows.generate import generate as _generate
 from loopai_runtime.flows.measure import open_pool
+from loopai_runtime.flows.sample import sampling_of
 from loopai_runtime.layout import Layout
 from loopai_runtime.models import ExecutionRecord
 from loopai_runtime.synthesis.specfile import load

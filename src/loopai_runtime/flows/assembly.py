@@ -261,7 +261,8 @@ class Assembly:
         from loopai_runtime.events import Audit
 
         what = "inputs" if self.purpose != "judge" else "outputs"
-        with_them = f" with the task's description and {examples} examples" if self.options.model else ""
+        with_them = " with the task's description" if self.options.model else ""
+        with_them += f" and {examples} examples" if examples else ""
         how = "personal data redacted" if self.send == "redacted" else "as they are"
         line = f"oracle {self.name}: {what} go to {self.destination}{with_them}, {how} (oracle.send: {self.send})"
         if self.send == "redacted" and value is not None:

@@ -19,7 +19,7 @@ from loopai_runtime.errors import (
     ProgramTimeout,
 )
 from loopai_runtime.models import new_id, utc_now
-from loopai_runtime.sampling import RandomSampling
+from loopai_runtime.sampling import NEVER, Sampler, Seen
 from loopai_runtime.sandbox import Program
 from loopai_runtime.schemas import Schema
 
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from loopai_runtime.config import Config
     from loopai_runtime.datasets.execution_log import ExecutionLog
     from loopai_runtime.flows.defer import Deferral
-    from loopai_runtime.layout import Layout
     from loopai_runtime.models import ProgramArtifact
     from loopai_runtime.sandbox import Outcome, SyncPool
     from loopai_runtime.validation.oracle import Answer
@@ -104,9 +103,7 @@ class Result(NamedTuple):
 class Service:
     """One version as it answers: what it accepts, when it abstains, what is recorded. It runs nothing itself."""
 
-    def __init__(
-        self, artifact: ProgramArtifact, deployment_id: str, sampling: RandomSampling | None = None
-    ) -> None:
+    def __init__(self, artifact: ProgramArtifact, deployment_id: str, sampling: Sampler | None = None) -> None:
         self.artifact = artifact
         self.key = f"{artifact.task_id}@{artifact.version}"
         self._deployment_id = deployment_id
@@ -195,7 +192,13 @@ class Service:
         line["timestamp"] = utc_now()
         line["sampled"] = False
         if self._sampling is not None:
-            line["sampled"], line["pi"] = self._sampling.choose(execution_id)
+            line["sampled"], line["pi"] = (
+                NEVER
+                if failure or abstained
+                else self._sampling.choose(
+                    Seen(execution_id, request.input, outcome.output, outcome.confidence, time.time())
+                )
+            )
         line["deployment_id"] = self._deployment_id
         return line
 
@@ -220,7 +223,7 @@ class Executor:
         config: Config,
         *,
         deployment_id: str = "",
-        sampling: RandomSampling | None = None,
+        sampling: Sampler | None = None,
         log: ExecutionLog | None = None,
         deferral: Deferral | None = None,
     ) -> None:
@@ -328,11 +331,6 @@ class _Begun(NamedTuple):
     @property
     def is_done(self) -> bool:
         return self.answer is None or self.answer.done()
-
-
-def sampling_of(artifact: ProgramArtifact, config: Config, layout: Layout) -> RandomSampling:
-    """How the version's executions are chosen for checking. Raises StorageError."""
-    return RandomSampling(config.sampling_rate(artifact.sampling_rate), layout.secret("sampling"))
 
 
 def failure_of(outcome: Outcome) -> ProgramError | None:

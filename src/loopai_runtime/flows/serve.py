@@ -16,7 +16,8 @@ from loopai_runtime import jsonl
 from loopai_runtime.artifacts.store import ArtifactStore
 from loopai_runtime.errors import Busy, LoopaiError, NotFound
 from loopai_runtime.flows.defer import deferral_of
-from loopai_runtime.flows.execute import Request, Result, Service, sampling_of
+from loopai_runtime.flows.execute import Request, Result, Service
+from loopai_runtime.flows.sample import sampling_of
 
 if TYPE_CHECKING:
     from loopai_runtime.config import Config
@@ -158,7 +159,8 @@ class Traffic:
                 lane.trouble = None
                 return
             stored = self._store.read(f"{task_id}@{active}")
-            sampling = sampling_of(stored.artifact, self._config, self._layout)
+            # in a thread, as a budget is followed up in the day's log
+            sampling = await asyncio.to_thread(sampling_of, stored.artifact, self._config, self._layout)
             service = Service(stored.artifact, self._deployment_id, sampling)
             program = service.program(stored.code, self._config)
             await self._pool.load(program)

@@ -12,6 +12,7 @@ from loopai_runtime import jsonl
 from loopai_runtime.layout import replace_file
 from loopai_runtime.synthesis.near import near_groups
 from loopai_runtime.synthesis.vocabulary import words
+from loopai_runtime.validation.drift import LENGTHS, length_bin
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -28,13 +29,15 @@ _BINS = 10
 class Reference:
     """How a version's answers are spread where nothing has drifted: `source` is `unlabelled`, or `examples` for
     answers given out of fold. `labels` are shares; `confidence` are the shares of ten equal bins of `score`;
-    `unknown_words` is the share of words that no example has."""
+    `unknown_words` is the share of words that no (other) example has; `lengths` are the shares of the bins of
+    `validation.drift.length_bin` over the inputs' characters as JSON."""
 
     source: str
     inputs: int
     labels: dict[str, float]
     confidence: list[float]
     unknown_words: float | None = None
+    lengths: list[float] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -77,42 +80,67 @@ def some(inputs: Iterable[Any], seed: int) -> list[Any]:
     return kept
 
 
-def of_examples(predictions: Sequence[tuple[Any, float]], are_labels: bool) -> Survey:
-    """From answers given out of fold."""
-    return Survey(_reference("examples", list(predictions), are_labels, None))
+def of_examples(predictions: Sequence[tuple[Any, float]], are_labels: bool, inputs: Sequence[Any] = ()) -> Survey:
+    """From answers given out of fold, and the inputs of the examples."""
+    texts = [words(value) for value in inputs]
+    found_in = Counter(word for text in texts for word in set(text))
+    met = [word for text in texts for word in text]
+    alone = round(sum(found_in[word] == 1 for word in met) / len(met), 4) if met else None
+    return Survey(_reference("examples", list(predictions), are_labels, alone, inputs))
 
 
 def of_unlabelled(
-    inputs: Sequence[Any], outcomes: Sequence[Outcome], known: Iterable[Any], are_labels: bool
+    inputs: Sequence[Any],
+    outcomes: Sequence[Outcome],
+    known: Iterable[Any],
+    are_labels: bool,
+    disputed: Sequence[float] = (),
 ) -> Survey:
-    """From inputs and what the program answered to them; `known` are the inputs of the examples."""
-    answered = [(value, one) for value, one in zip(inputs, outcomes, strict=True) if one.status == "success"]
-    answers = [(one.output, 1.0 if one.confidence is None else one.confidence) for _, one in answered]
+    """From inputs and what the program answered to them; `known` are the inputs of the examples.
+
+    `disputed` says of the first inputs how many of the programs that were as good answer otherwise, from 0 to 1.
+    """
+    answered = [at for at, one in enumerate(outcomes) if one.status == "success"]
+    answers = [
+        (one.output, 1.0 if one.confidence is None else one.confidence)
+        for one in (outcomes[at] for at in answered)
+    ]
+    doubts = [disputed[at] if at < len(disputed) else 0.0 for at in answered]
     vocabulary = {word for value in known for word in words(value)}
     met = [word for value in inputs for word in words(value)]
     unknown = sum(word not in vocabulary for word in met) / len(met) if met else 0.0
-    reference = _reference("unlabelled", answers, are_labels, round(unknown, 4))
-    return Survey(reference, _teaching([value for value, _ in answered], answers))
+    reference = _reference("unlabelled", answers, are_labels, round(unknown, 4), inputs)
+    return Survey(reference, _teaching([inputs[at] for at in answered], answers, doubts))
 
 
 def _reference(
-    source: str, answers: Sequence[tuple[Any, float]], are_labels: bool, unknown: float | None
+    source: str,
+    answers: Sequence[tuple[Any, float]],
+    are_labels: bool,
+    unknown: float | None,
+    inputs: Sequence[Any],
 ) -> Reference:
     n = max(1, len(answers))
     labels = Counter(jsonl.dumps(output) for output, _ in answers) if are_labels else Counter[str]()
     bins = Counter(min(_BINS - 1, int(sure * _BINS)) for _, sure in answers)
+    lengths = Counter(length_bin(len(jsonl.dumps(value))) for value in inputs)
     return Reference(
         source,
         len(answers),
         {label: round(count / n, 4) for label, count in sorted(labels.items())},
         [round(bins[at] / n, 4) for at in range(_BINS)],
         unknown,
+        [round(lengths[at] / len(inputs), 4) for at in range(LENGTHS)] if inputs else [],
     )
 
 
-def _teaching(inputs: Sequence[Any], answers: Sequence[tuple[Any, float]]) -> list[Suggestion]:
+def _teaching(
+    inputs: Sequence[Any], answers: Sequence[tuple[Any, float]], doubts: Sequence[float]
+) -> list[Suggestion]:
     """The least sure answers (uncertainty sampling, Lewis and Gale 1994), near-duplicates once, and the answers in
-    turn, so that one confusion does not take all the places."""
+    turn, so that one confusion does not take all the places. Answers that other programs dispute are as much less
+    sure (query by committee, Seung, Opper and Sompolinsky 1992)."""
+    answers = [(output, sure * (1 - doubt)) for (output, sure), doubt in zip(answers, doubts, strict=True)]
     groups = near_groups(inputs, [jsonl.canonical(value) for value in inputs])
     seen: set[int] = set()
     given: Counter[str] = Counter()

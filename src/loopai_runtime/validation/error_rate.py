@@ -27,7 +27,7 @@ from loopai_runtime.models import Record
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_DRAWS = 8000
+_DRAWS = 4000
 _Z = 1.645  # one-sided, 95 %
 _LEAST_INFORMATION = 0.02
 """An oracle must be right so much more often than it errs the same way, or nothing can be learned from it."""

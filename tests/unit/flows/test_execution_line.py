@@ -8,7 +8,7 @@ import pytest
 
 from loopai_runtime.flows.execute import Request, Service
 from loopai_runtime.models import AbstainThreshold, Complexity, ExecutionRecord, ProgramArtifact, SynthesisStrategy
-from loopai_runtime.sampling import RandomSampling
+from loopai_runtime.sampling import Plan, Sampler
 from loopai_runtime.sandbox import Outcome, ProgramFault
 
 SUCCESS = Outcome("success", "spam", 0.8, wall_ms=0.1234567)
@@ -39,7 +39,7 @@ def artifact(**changes: Any) -> ProgramArtifact:
 @pytest.mark.parametrize(
     "abstain", [None, AbstainThreshold(threshold=0.85, target_accuracy=0.98, confidence=0.95)]
 )
-@pytest.mark.parametrize("sampling", [None, RandomSampling(0.5, b"key")])
+@pytest.mark.parametrize("sampling", [None, Sampler(Plan(rate=0.5), b"key")])
 def test_every_line_is_the_models_own(outcome: Outcome, abstain: Any, sampling: Any) -> None:
     service = Service(artifact(abstain=abstain), "edge-1", sampling)
     line = service.finish(Request({"text": "hi"}), outcome).record
@@ -57,11 +57,18 @@ def test_the_runtime_abstains_below_the_threshold() -> None:
     assert result.record["source"] == "none"
 
 
-def test_sampling_takes_its_share_and_says_its_probability() -> None:
-    sampling = RandomSampling(0.2, b"key")
-    chosen = [sampling.choose(f"id-{n}") for n in range(20_000)]
-    assert {choice.pi for choice in chosen} == {0.2}
-    assert 3800 < sum(choice.sampled for choice in chosen) < 4200
-    assert [sampling.choose("id-7") for _ in range(3)] == [chosen[7]] * 3
-    other = RandomSampling(0.2, b"another")
-    assert [other.choose(f"id-{n}").sampled for n in range(50)] != [c.sampled for c in chosen[:50]]
+def test_only_an_answer_of_the_programs_own_is_chosen() -> None:
+    policy = AbstainThreshold(threshold=0.85, target_accuracy=0.98, confidence=0.95)
+    always = Sampler(Plan(rate=1.0), b"key")
+    kinds = {
+        "answer": Service(artifact(), "edge-1", always).finish(Request({}), SUCCESS),
+        "abstained": Service(artifact(abstain=policy), "edge-1", always).finish(Request({}), SUCCESS),
+        "error": Service(artifact(), "edge-1", always).finish(Request({}), OUTCOMES["error"]),
+        "timeout": Service(artifact(), "edge-1", always).finish(Request({}), OUTCOMES["timeout"]),
+    }
+    chosen = {
+        kind: (result.record["sampled"], result.record["pi"]) for kind, result in kinds.items() if result.record
+    }
+    assert chosen == {
+        "answer": (True, 1.0), "abstained": (False, 0.0), "error": (False, 0.0), "timeout": (False, 0.0),
+    }  # fmt: skip

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from pathlib import Path
@@ -19,12 +18,28 @@ from loopai_runtime.validation.paid import Fee
 from .conftest import CountingPurse
 
 
-def command(tmp_path: Path, code: str, *, timeout_s: float = 20, batch: int = 1, schema: Any = None, usd: float = 0.0, purse: Any = None) -> Command:
+def command(
+    tmp_path: Path,
+    code: str,
+    *,
+    timeout_s: float = 20,
+    batch: int = 1,
+    schema: Any = None,
+    usd: float = 0.0,
+    purse: Any = None,
+) -> Command:
     script = tmp_path / "oracle.py"
     script.write_text(code)
     fee = Fee(purse or CountingPurse(), usd, purpose="validate", name="command")
     arguments = [sys.executable, "-I", str(script)]
-    return Command(arguments, tmp_path, timeout_s=timeout_s, batch=batch, outputs=Schema(schema or {"type": "string"}), fee=fee)
+    return Command(
+        arguments,
+        tmp_path,
+        timeout_s=timeout_s,
+        batch=batch,
+        outputs=Schema(schema or {"type": "string"}),
+        fee=fee,
+    )
 
 
 UPPER = "import sys, json\nfor line in sys.stdin:\n    print(json.dumps(json.loads(line)['text'].upper()))\n"
@@ -53,13 +68,18 @@ def test_it_runs_where_its_specification_is_and_through_no_shell(tmp_path: Path)
     assert isinstance(answer, Verdict)
     assert answer.output == "found"
     with pytest.raises(OracleError, match="failed with exit code"):
-        Command(["cat", "answers.txt; true"], tmp_path, timeout_s=5, batch=1, outputs=Schema({}), fee=fee).ask(["x"])
+        Command(["cat", "answers.txt; true"], tmp_path, timeout_s=5, batch=1, outputs=Schema({}), fee=fee).ask(
+            ["x"]
+        )
 
 
 @pytest.mark.parametrize(
     ("code", "said"),
     [
-        ("import sys; print('boom: no model', file=sys.stderr); sys.exit(3)", "failed with exit code 3: boom: no model"),
+        (
+            "import sys; print('boom: no model', file=sys.stderr); sys.exit(3)",
+            "failed with exit code 3: boom: no model",
+        ),
         ("import os; os.kill(os.getpid(), 9)", "failed with signal 9"),
         ("", "printed 0 answers to 1 inputs"),
         ("print('spam')", "printed what is not JSON"),
@@ -125,7 +145,7 @@ def test_each_call_is_paid_and_one_that_did_not_start_is_not(tmp_path: Path, pur
     oracle = command(tmp_path, UPPER, batch=2, usd=0.4, purse=purse)
     answers = oracle.ask([{"text": "a"}, {"text": "b"}])
     assert [a.usd for a in answers if isinstance(a, Verdict)] == [0.2, 0.2]
-    os.unlink(tmp_path / "oracle.py")
+    (tmp_path / "oracle.py").unlink()
     with pytest.raises(OracleError):
         oracle.ask([{"text": "c"}])
     assert purse.spent == pytest.approx(0.4)

@@ -10,17 +10,20 @@ from typing import Any
 import pytest
 
 from loopai_runtime.errors import CapReached, OracleError
+from loopai_runtime.testing import ScriptedOracle
 from loopai_runtime.validation.oracle import Verdict
 from loopai_runtime.validation.paid import Fee
 from loopai_runtime.validation.post import Post
 from loopai_runtime.validation.service import Service
 
-from .conftest import CountingPurse, Handler, JsonService
+from .conftest import CountingPurse, Handler
 
-Serve = Callable[[Handler], JsonService]
+Serve = Callable[[Handler], ScriptedOracle]
 
 
-def service(url: str, *, timeout_s: float = 20, batch: int = 1, usd: float = 0.0, purse: Any = None, key: str | None = None) -> Service:
+def service(
+    url: str, *, timeout_s: float = 20, batch: int = 1, usd: float = 0.0, purse: Any = None, key: str | None = None
+) -> Service:
     headers = {"authorization": f"Bearer {key}"} if key else {}
     fee = Fee(purse or CountingPurse(), usd, purpose="validate", name="http")
     return Service(Post(url, headers, "the oracle", key), timeout_s=timeout_s, batch=batch, fee=fee)
@@ -53,7 +56,11 @@ def test_what_may_pass_is_tried_again_and_paid_once(serve: Serve, purse: Countin
 @pytest.mark.parametrize(
     ("reply", "said", "why"),
     [
-        ((401, {"error": {"message": "key sk-secret is wrong"}}), "the oracle answers 401: key … is wrong", "unreachable"),
+        (
+            (401, {"error": {"message": "key sk-secret is wrong"}}),
+            "the oracle answers 401: key … is wrong",
+            "unreachable",
+        ),
         ((404, b"<html>"), "the oracle answers 404", "unreachable"),
         ((422, {"detail": "too long"}), "the oracle answers 422: too long", "answer"),
         ((302, b""), "redirects to another address", "unreachable"),
