@@ -103,7 +103,8 @@ class Check(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Fall:
-    """From check number `since` on errors came more often than expected; noticed at check number `noticed`."""
+    """From check number `since` on there were more errors than `expected` by what was before; noticed at check
+    number `noticed`. `keys` are those of the errors."""
 
     since: int
     noticed: int
@@ -129,9 +130,8 @@ class PageHinkley:
 
     def add(self, match: bool, confidence: float | None) -> bool:
         """Take in one check; True where the alarm goes off."""
-        place = None if confidence is None else min(9, max(0, int(confidence * 10)))
+        expected, place = self.expected(confidence), _place(confidence)
         errors, count = self._seen.get(place, (0, 0))
-        expected = (errors + _PRIOR * self._promised(confidence)) / (count + _PRIOR)
         self.sum += (not match) - expected - self._tolerance
         self.least = min(self.least, self.sum)
         self._seen[place] = errors + (not match), count + 1
@@ -140,10 +140,19 @@ class PageHinkley:
         self.limit = _wald_limit(self._expected / self._count, self._tolerance)
         return self.sum - self.least > self.limit
 
+    def expected(self, confidence: float | None) -> float:
+        """The probability of an error at this confidence, by what was seen so far and what was promised."""
+        errors, count = self._seen.get(_place(confidence), (0, 0))
+        return (errors + _PRIOR * self._promised(confidence)) / (count + _PRIOR)
+
     def _promised(self, confidence: float | None) -> float:
         if confidence is None or not self._doubt:
             return self._error_rate
         return min(0.9, self._error_rate * (1 - confidence) / self._doubt)
+
+
+def _place(confidence: float | None) -> int | None:
+    return None if confidence is None else min(9, max(0, int(confidence * 10)))
 
 
 def _wald_limit(rate: float, tolerance: float, checks: float = 10_000) -> float:
@@ -182,7 +191,10 @@ def fall(checks: Iterable[Check], error_rate: float, doubt: float | None = None)
             since, noticed = at + 1, None
     if noticed is None:
         return None
-    before, after = rows[:since], rows[since:]
+    until = PageHinkley(error_rate, doubt)
+    for check in rows[:since]:
+        until.add(check.match, check.confidence)
+    after = rows[since:]
     wrong = [row.key for row in after if not row.match]
-    usual = (error_rate * _PRIOR + sum(not row.match for row in before)) / (_PRIOR + len(before))
+    usual = math.fsum(until.expected(row.confidence) for row in after)
     return Fall(since, noticed, len(wrong), len(after), usual, wrong)
