@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from functools import lru_cache
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -137,7 +138,7 @@ class PageHinkley:
         self._seen[place] = errors + (not match), count + 1
         self._expected += expected
         self._count += 1
-        self.limit = _wald_limit(self._expected / self._count, self._tolerance)
+        self.limit = _wald_limit(round(self._expected / self._count, 3), self._tolerance)
         return self.sum - self.least > self.limit
 
     def expected(self, confidence: float | None) -> float:
@@ -155,10 +156,11 @@ def _place(confidence: float | None) -> int | None:
     return None if confidence is None else min(9, max(0, int(confidence * 10)))
 
 
+@lru_cache(maxsize=1024)
 def _wald_limit(rate: float, tolerance: float, checks: float = 10_000) -> float:
     """What the sum of errors, less `rate + tolerance` each, passes once in so many checks while `rate` holds:
     log(checks) / t for the t > 0 with E exp(t x) = 1 (Wald 1945)."""
-    rate = min(rate, 0.98 - tolerance)
+    rate = min(max(rate, 0.001), 0.98 - tolerance)
 
     def logarithm(t: float) -> float:
         right, wrong = math.log1p(-rate), math.log(rate) + t
