@@ -4,8 +4,9 @@
     fuzzy      texts by their similarity (indel, after case and spaces are evened out), the rest exactly
     semantic   a judge is asked about texts that are not equal, the rest exactly
 
-Numbers may differ by `tolerance`; arrays are lists, in order, or sets. A score is in [0, 1]: of an object the mean of its
-properties', of a list the mean of its items', of a set the share of the members that both have (Jaccard 1901).
+Numbers may differ by `tolerance`; arrays are lists, in order, or sets. A score is in [0, 1]: of an object the
+mean of its properties', of a list the mean of its items', of a set the share of the members that both have
+(Jaccard 1901).
 """
 
 from __future__ import annotations

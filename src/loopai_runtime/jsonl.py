@@ -145,6 +145,25 @@ def lines(file: IO[bytes]) -> Iterator[Line]:
             yield Line(number, raw)
 
 
+def kept_lines(file: IO[bytes]) -> Iterator[Line]:
+    """The same of a file that others append to: a last line that is no JSON and has no newline was torn by a
+    crash, or is still being written, and nobody was told that it is kept."""
+    before: Line | None = None
+    for line in lines(file):
+        if before is not None:
+            yield before
+        before = line
+    if before is None:
+        return
+    file.seek(-1, os.SEEK_END)
+    if file.read(1) != b"\n":
+        try:
+            loads(before.raw)
+        except InputError:
+            return
+    yield before
+
+
 def encode(value: Any) -> bytes:
     """A strict JSON value as one compact line, as fast as it goes; the spelling of some floats may differ from
     `compact`, so nothing that is compared or hashed is made of it."""

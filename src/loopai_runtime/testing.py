@@ -1,4 +1,4 @@
-"""Fakes for tests, public and tested themselves: a real OpenAI-compatible server on loopback that plays a script.
+"""Fakes for tests, public and tested themselves: real servers on loopback that play a script.
 
     with ScriptedLLM(["spam", Failure(429, retry_after="1"), "ham"]) as llm:
         Endpoint(model="openai/scripted", api_base=llm.api_base)
@@ -209,3 +209,56 @@ def _events(item: Says, asked: Asked) -> bytes:
     last = {"index": 0, "delta": {}, "finish_reason": item.finish_reason}
     events.append({**chunk, "choices": [last], "usage": _usage(item, asked)})
     return b"".join(b"data: " + json.dumps(event).encode() + b"\n\n" for event in events) + b"data: [DONE]\n\n"
+
+
+class ScriptedOracle:
+    """An HTTP oracle on loopback: `answer(body)` gives the status and the JSON value, or the bytes, of each reply.
+
+    A context manager. `asked` and `headers` hold what was posted, in order of arrival.
+    """
+
+    def __init__(self, answer: Callable[[Any], tuple[int, Any]]) -> None:
+        self.asked: list[Any] = []
+        self.headers: list[dict[str, str]] = []
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _oracle_handler(self, answer))
+        self._server.daemon_threads = True
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_address[1]}/answer"
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+def _oracle_handler(
+    oracle: ScriptedOracle, answer: Callable[[Any], tuple[int, Any]]
+) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def log_message(self, format: str, *args: Any) -> None:
+            """Say nothing."""
+
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+            oracle.asked.append(body)
+            oracle.headers.append({name.lower(): value for name, value in self.headers.items()})
+            status, reply = answer(body)
+            content = reply if isinstance(reply, bytes) else json.dumps(reply).encode()
+            try:
+                self.send_response(status)
+                if 300 <= status < 400:
+                    self.send_header("location", "http://127.0.0.1:9/elsewhere")
+                self.send_header("content-length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content)
+            except (BrokenPipeError, ConnectionResetError):
+                self.close_connection = True  # the client gave up
+
+    return Handler

@@ -461,7 +461,7 @@ def test_a_key_from_a_mounted_secret_loses_its_trailing_newline(place: Place) ->
 
 
 def test_every_secret_field_is_known_as_one() -> None:
-    assert root.secret_keys() == {"cloud.api_key"}
+    assert root.secret_keys() == {"cloud.api_key", "oracle.api_key"}
 
 
 # --- what follows from other keys

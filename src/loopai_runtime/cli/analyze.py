@@ -34,13 +34,34 @@ def analyze(
     task: Annotated[
         str | None, typer.Argument(metavar="[TASK]", help="One task; else all of them.", show_default=False)
     ] = None,
-    days: Annotated[int, typer.Option("--days", min=1, max=3660, help="Today (UTC) and the days before it.")] = 7,
+    days: Annotated[
+        int | None,
+        typer.Option(
+            "--days",
+            min=1,
+            max=3660,
+            help="Today (UTC) and the days before it  [default: 7; with --cost all]",
+            show_default=False,
+        ),
+    ] = None,
     by: Annotated[
         Grouping | None, typer.Option("--by", help="What the rows are  [default: day]", show_default=False)
     ] = None,
     failures: Annotated[
         bool, typer.Option("--failures", help="Also what goes wrong most, with examples.")
     ] = False,
+    cost: Annotated[
+        bool, typer.Option("--cost", help="Instead: what was spent on models, and what the program saves.")
+    ] = False,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            metavar="NAME",
+            help="With --cost: the model to compare with, instead of the task's own.",
+            show_default=False,
+        ),
+    ] = None,
     drift: Annotated[
         bool,
         typer.Option("--drift", help="Is traffic still what the version was made for? Exits 3 where it is not."),
@@ -67,6 +88,12 @@ def analyze(
     Accuracy is of the executions that were sampled for checking, weighted to all; its interval is at 95 %.
     """
     layout = options.settings(data_dir, config).layout
+    if cost:
+        from loopai_runtime.cli.costs import show
+
+        show(layout, task, days, model, output)
+        return
+    days = days or 7
     if sql is not None:
         _sql(layout, task, days, sql, output)
         return

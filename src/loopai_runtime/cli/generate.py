@@ -14,6 +14,7 @@ from loopai_runtime.cli.options import Output
 
 if TYPE_CHECKING:
     from loopai_runtime.flows.generate import Generated
+    from loopai_runtime.synthesis.writer.write import Prompts
 
 
 def register(app: typer.Typer) -> None:
@@ -63,6 +64,17 @@ def generate(
             show_default=False,
         ),
     ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Print the prompts and the most it could cost; call and write nothing."),
+    ] = False,
+    variance: Annotated[
+        int,
+        typer.Option("--variance", metavar="N", min=1, max=50, help="Repeat with N seeds and report the spread."),
+    ] = 1,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Take examples that the model makes up, where there are none, unseen.")
+    ] = False,
     plot: Annotated[
         Path | None,
         typer.Option(
@@ -84,7 +96,7 @@ def generate(
     from loopai_runtime.cli.plot import offload_curve, require_plotting
     from loopai_runtime.cli.render import as_json, out, progress, say
     from loopai_runtime.flows.check import not_applied
-    from loopai_runtime.flows.generate import Ask
+    from loopai_runtime.flows.generate import Ask, preview
     from loopai_runtime.flows.generate import generate as run_flow
     from loopai_runtime.synthesis.specfile import load
 
@@ -95,12 +107,16 @@ def generate(
     loaded = load(spec)
     for sentence in not_applied(loaded.spec):
         say(f"warning: {sentence}")
+    ask = Ask(strategy, seed, budget_s, model, max_cost, yes, variance, say)
+    if dry_run:
+        prompts(preview(loaded, settings.layout, settings.config, ask), output)
+        return
     with progress("generating", 100) as advance:
         made = run_flow(
             loaded,
             settings.layout,
             settings.config,
-            Ask(strategy, seed, budget_s, model, max_cost, say),
+            ask,
             lock_timeout_s=lock_timeout,
             progress=lambda what, share: advance(None if share is None else int(share * 100), what),
         )
@@ -112,6 +128,19 @@ def generate(
         offload_curve(made.synthesis.offload, plot, made.artifact.task_id)
     conclude(made)
     made.require()
+
+
+def prompts(asked: Prompts, output: Output) -> None:
+    """What a model would be asked, in full, and on stderr the most it could cost."""
+    from loopai_runtime.cli.render import as_json, out, printable, say
+
+    if output is not Output.TABLE:
+        out(as_json(asked.as_dict(), indent=2 if output is Output.JSON else None))
+    else:
+        for number, messages in enumerate(asked.messages, 1):
+            for message in messages:
+                out(f"--- prompt {number}, {message['role']}\n{printable(message['content'])}")
+    say(f"{len(asked.messages)} prompts; with repairs at most {asked.calls} calls and ${asked.most_usd:.4f}")
 
 
 def report(made: Generated) -> None:
@@ -176,7 +205,7 @@ def conclude(made: Generated) -> None:
     ref = f"{artifact.task_id}@{artifact.version}"
     for warning in made.examples.warnings[:10]:
         say(f"warning: {warning}")
-    for note in made.writing.notes if made.writing else []:
+    for note in made.notes:
         say(note)
     say(
         f"{ref}: {artifact.learner} program, {_size(artifact.complexity_metrics.bytes)}; {_promise(made)}; "

@@ -45,8 +45,9 @@ def validate(
 ) -> None:
     """Ask the oracle about sampled executions.
 
-    Each is asked about once, the newest first, and compared with what the program answered. The accuracy is that of
-    the version that serves. Where the oracle was audited, its own errors are taken out of it (Rogan-Gladen).
+    Each is asked about once, the newest first, and compared with what the program answered. The accuracy is
+    that of the version that serves. Where the oracle was audited, its own errors are taken out of it
+    (Rogan-Gladen).
 
     Exits 3 below --fail-under, and where there is nothing to judge on.
     """
@@ -113,5 +114,5 @@ def _conclude(result: Validation) -> None:
         say(f"no answer to {count}: {trouble}")
     if result.waiting:
         say(f"{result.waiting} wait for a person: loopai label {result.task_id}")
-    if result.audit is not None and result.audit.accuracy is not None and result.corrected is None:
-        say("the oracle is wrong too often on gold labels to tell how accurate the program is")
+    if result.uncorrectable is not None:
+        say(f"not corrected for the oracle's errors: {result.uncorrectable}")

@@ -2,8 +2,8 @@
 
     {"input", "output", "source": person | oracle | synthetic | reviewed, "timestamp", "execution_id"?, "oracle"?}
 
-`reviewed` is a synthetic row that a person confirmed. Of several labels of one input a person's wins over an oracle's
-or a synthetic one, and among those of one rank the newest.
+`reviewed` is a synthetic row that a person confirmed. Of several labels of one input a person's wins over an
+oracle's or a synthetic one, and among those of one rank the newest.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def read(layout: Layout, task_id: str) -> Iterator[Label]:
     path = layout.labels(task_id)
     try:
         with storage_errors(path), path.open("rb") as file:
-            for line in jsonl.lines(file):
+            for line in jsonl.kept_lines(file):
                 yield _label(jsonl.loads(line.raw, f"line {line.number}"))
     except FileNotFoundError:
         return
@@ -70,10 +70,8 @@ def read(layout: Layout, task_id: str) -> Iterator[Label]:
 
 
 def _label(row: dict[str, Any]) -> Label:
-    source = row.get("source", "person")
-    return Label(
-        row["input"], row["output"], source, row.get("timestamp", ""), row.get("execution_id"), row.get("oracle")
-    )
+    value, output, source = row["input"], row["output"], row.get("source", "person")
+    return Label(value, output, source, row.get("timestamp", ""), row.get("execution_id"), row.get("oracle"))
 
 
 def known(layout: Layout, task_id: str, sources: frozenset[str] | None = None) -> dict[bytes, Label]:
@@ -91,8 +89,8 @@ def known(layout: Layout, task_id: str, sources: frozenset[str] | None = None) -
 def take_back(layout: Layout, task_id: str, taken: Label) -> bool:
     """Remove the last line that is `taken`; False where there is none. Raises StorageError.
 
-    The file only ever grows under those who append to it, so the line is cut off where it is the last one, and else
-    overwritten by spaces, which readers skip.
+    The file only ever grows under those who append to it, so the line is cut off where it is the last one, and
+    else overwritten by spaces, which readers skip.
     """
     path = layout.labels(task_id)
     line = jsonl.compact(taken.line()) + b"\n"

@@ -1,8 +1,9 @@
 """queue.jsonl: inputs that wait for a person's answer, appended by whoever met them, taken out once answered.
 
-    {"input", "output", "confidence", "version", "execution_id", "timestamp", "source": abstained | oracle | synthetic}
+    {"input", "output", "confidence", "version", "execution_id", "timestamp", "source"}
 
-`output` is what a program or a model would say.
+`source` is why it waits: abstained, oracle (a person is the task's oracle), synthetic (made up). `output` is
+what a program or a model would say.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ def read(layout: Layout, task_id: str) -> list[dict[str, Any]]:
     path = layout.queue(task_id)
     try:
         with storage_errors(path), path.open("rb") as file:
-            return [_item(line, str(path)) for line in jsonl.lines(file)]
+            return [_item(line, str(path)) for line in jsonl.kept_lines(file)]
     except FileNotFoundError:
         return []
 

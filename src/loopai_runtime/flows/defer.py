@@ -1,7 +1,8 @@
 """Deferring: what a program abstains on is put to the task's oracle, beside whatever else runs.
 
 Threads of its own wait for the oracle, a bounded number of them, so that neither an event loop nor other requests
-ever do. Whatever the oracle answers becomes a label of the task, even where the answer comes too late for the request.
+ever do. Whatever the oracle answers becomes a label of the task, even where the answer comes too late for the
+request.
 """
 
 from __future__ import annotations
@@ -31,12 +32,14 @@ log = logging.getLogger(__name__)
 _BACKLOG = 16
 """Requests that wait for each of the oracle's calls at most; more would only wait in vain."""
 
+_LATEST = 0.9  # of the time that a request waits at most
+
 
 class _Job(NamedTuple):
     value: Any
     execution_id: str
     done: Callable[[Answer], None]
-    expires: float  # time.monotonic
+    latest: float  # time.monotonic; asked later, it would be paid for and come too late
 
 
 class Deferral:
@@ -85,7 +88,7 @@ class Deferral:
 
         late = OracleError(f"no answer from the oracle within {self.max_wait_s:g} s")
         timer = loop.call_later(self.max_wait_s, settle, late)
-        self._put(_Job(value, execution_id, answered, time.monotonic() + self.max_wait_s))
+        self._put(_Job(value, execution_id, answered, time.monotonic() + _LATEST * self.max_wait_s))
 
     def close(self) -> None:
         """End the threads once they have answered what they have begun with; nobody waits for them."""
@@ -111,7 +114,7 @@ class Deferral:
             job.done(answer)
 
     def _answer(self, job: _Job) -> Answer:
-        if time.monotonic() >= job.expires:
+        if time.monotonic() >= job.latest:
             return OracleError("waited too long for its turn at the oracle")
         try:
             answer = self._oracle.ask([job.value])[0]

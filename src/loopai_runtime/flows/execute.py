@@ -311,7 +311,7 @@ class Executor:
         if outcome is None:
             return result
         if begun.answer is not None:
-            answer = begun.answer.result()
+            answer = self._pool.wait_for(begun.answer)
             result = self._service.deferred(result, answer, (time.monotonic() - begun.since) * 1000)
         if self._log is not None and result.record is not None:
             self._log.append([result.record])

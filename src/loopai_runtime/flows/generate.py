@@ -6,12 +6,14 @@ import base64
 import hmac
 import math
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
+from statistics import mean, stdev
 from typing import TYPE_CHECKING, Any
 
 from loopai_runtime import jsonl
 from loopai_runtime.artifacts.store import ArtifactStore
-from loopai_runtime.errors import Fault, GateMissed, ProgramError, SpecError
+from loopai_runtime.errors import Fault, GateMissed, ProgramError, SpecError, UsageError
+from loopai_runtime.flows.gather import gather, said, sources, tempered
 from loopai_runtime.flows.measure import Latency, latency_of, open_pool, run_inputs
 from loopai_runtime.flows.pii import Leak, leaks_of_program
 from loopai_runtime.flows.survey import Survey, of_examples, of_unlabelled, some
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from loopai_runtime.synthesis.examples import Example, ExampleSet
     from loopai_runtime.synthesis.specfile import Loaded
     from loopai_runtime.synthesis.strategy import Synthesis
+    from loopai_runtime.synthesis.writer.write import Prompts
 
 # Enough inputs for a p99; more would only cost time.
 MEASURED_INPUTS = 2000
@@ -73,6 +76,21 @@ class Gate:
 
 
 @dataclass(frozen=True, slots=True)
+class Run:
+    """What came of one seed."""
+
+    seed: int
+    learner: str
+    accuracy: float
+    confidence_score: float
+    bytes: int
+
+    @classmethod
+    def of(cls, seed: int, made: Synthesis) -> Run:
+        return cls(seed, made.learner, round(made.accuracy, 6), made.confidence_score, made.complexity["bytes"])
+
+
+@dataclass(frozen=True, slots=True)
 class Generated:
     """A stored version, and all that was learned in making it."""
 
@@ -87,11 +105,30 @@ class Generated:
     survey: Survey = field(repr=False)
     writing: Writing | None = field(default=None, repr=False)
     """What a language model was asked for, if one was named."""
+    spread: list[Run] = field(default_factory=list, repr=False)
+    """How it comes out with other seeds, the first one's first."""
+    tempered: str | None = None
+    """Why its confidence is lower than its examples alone would have it, in a line."""
 
     @property
     def personal_data(self) -> list[Leak]:
         """Personal data in the program: constants of a rule or transformation that the examples ask for."""
         return leaks_of_program(f"{self.artifact.task_id}@{self.artifact.version}", self.synthesis.code)
+
+    @property
+    def notes(self) -> list[str]:
+        """What a user should know of where the examples and the program came from."""
+        lines = [said(self.artifact.judged["sources"]), self.tempered, self._spread()]
+        return [line for line in lines if line] + (self.writing.notes if self.writing else [])
+
+    def _spread(self) -> str | None:
+        if len(self.spread) < 2:
+            return None
+        values = [run.accuracy for run in self.spread]
+        return (
+            f"accuracy with {len(values)} seeds: {mean(values):.1%} on average, from {min(values):.1%} to"
+            f" {max(values):.1%}, standard deviation {100 * stdev(values):.1f} points"
+        )
 
     @property
     def suspects(self) -> list[dict[str, Any]]:
@@ -143,6 +180,8 @@ class Generated:
             "suspects": self.suspects[:MOST_SUSPECTS],
             "suggestions": [one.as_dict() for one in self.survey.suggestions],
             "warnings": [str(warning) for warning in self.examples.warnings],
+            "sources": artifact.judged["sources"],
+            "spread": [asdict(run) for run in self.spread],
             "llm": self.writing.as_dict() if self.writing else None,
         }
 
@@ -156,6 +195,10 @@ class Ask:
     budget_s: float = math.inf
     model: str | None = None
     max_cost_usd: float | None = None
+    accept: bool = False
+    """Whether examples that a model makes up are taken without a person's look."""
+    variance: int = 1
+    """With how many seeds to try it; the first one's program is kept."""
     tell: Callable[[str], None] = lambda _line: None
 
 
@@ -181,10 +224,14 @@ def generate(
     with layout.lock(spec.task_id, lock_timeout_s):
         started = time.monotonic()
         show("reading examples", None)
-        examples = example_files.load_examples(loaded)
         seed = spec.generate.seed if ask.seed is None else ask.seed
         writer = writer_of(spec, layout, config, ask)
+        examples = examples_of(loaded, layout, config, ask, seed, writer)
         synthesis = synthesized(spec, examples, config, ask, seed, writer, show)
+        others = range(seed + 1, seed + ask.variance)
+        more = [Run.of(at, synthesized(spec, examples, config, ask, at, writer, show)) for at in others]
+        spread = [Run.of(seed, synthesis), *more]
+        synthesis, why = tempered(synthesis, examples)
         show("measuring in the sandbox", None)
         unlabelled = some(example_files.load_unlabelled(loaded), seed)
         latency, survey = measure(synthesis, spec, examples, unlabelled, config)
@@ -198,7 +245,39 @@ def generate(
         if survey.suggestions:
             survey.save(layout.suggestions(spec.task_id))
         made = _store(artifact, gate, latency, synthesis, examples, survey, layout)
-        return replace(made, writing=writing)
+        return replace(made, writing=writing, tempered=why, spread=spread)
+
+
+def examples_of(
+    loaded: Loaded, layout: Layout, config: Config, ask: Ask, seed: int, writer: Writer | None
+) -> ExampleSet:
+    """The task's examples; where it has none, a model makes some up. Raises as `make_up` does, and SpecError."""
+    try:
+        return gather(loaded, layout)
+    except example_files.NoExamples:
+        if writer is None or not writer.may_spend:
+            raise
+    from loopai_runtime.flows.invent import make_up
+
+    nothing = problem_of(loaded.spec, example_files.describe([]), config)
+    make_up(loaded, nothing, layout, config, writer, accept=ask.accept, seed=seed, tell=ask.tell)
+    return gather(loaded, layout)
+
+
+def preview(loaded: Loaded, layout: Layout, config: Config, ask: Ask) -> Prompts:
+    """The prompts that generate would begin with and the most it could cost; makes no call and writes nothing.
+
+    Raises SpecError, ModelError, MissingExtra; UsageError where no model is named.
+    """
+    writer = writer_of(loaded.spec, layout, config, ask)
+    if writer is None:
+        raise UsageError("--dry-run shows what a language model would be asked", hint="--model NAME names one")
+    try:
+        examples = gather(loaded, layout)
+    except example_files.NoExamples:
+        examples = example_files.describe([])
+    seed = loaded.spec.generate.seed if ask.seed is None else ask.seed
+    return writer.preview(problem_of(loaded.spec, examples, config), seed)
 
 
 def writer_of(spec: TaskSpecification, layout: Layout, config: Config, ask: Ask) -> Writer | None:
@@ -366,6 +445,7 @@ def describe(
             **synthesis.judged,
             "examples": len(examples.examples),
             "labels": examples.label_counts,
+            "sources": sources(examples),
             "rows": row_hashes(examples.examples, layout.secret("rows")),
             "safe_offload": synthesis.offload.as_dict(),
             "reference": survey.reference.as_dict(),

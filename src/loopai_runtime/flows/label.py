@@ -48,7 +48,8 @@ class _Given:
 
 @dataclass(slots=True)
 class Session:
-    """One sitting at a task's queue. What was answered in an earlier one, even if it was killed, does not come again.
+    """One sitting at a task's queue. What was answered in an earlier one, even if it was killed, does not come
+    again.
 
     Use `open_session`; call `close` in the end, which takes what is answered out of the queue.
     """

@@ -1,29 +1,24 @@
 """Sampled executions are put to the oracle, and compared; what it says of itself on gold labels is measured.
 
-Killed at any moment it can be run again: what was recorded is not asked again, and what was answered is in the cache.
+Killed at any moment it can be run again: what was recorded is not asked again, and what was answered is in the
+cache.
 """
 
 from __future__ import annotations
 
-import random
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from loopai_runtime import jsonl
 from loopai_runtime.artifacts.store import ArtifactStore
 from loopai_runtime.compare import compare
-from loopai_runtime.datasets import labels as label_file
 from loopai_runtime.datasets import validations
-from loopai_runtime.errors import GateMissed, InputError, NotFound, OracleError, UsageError
+from loopai_runtime.errors import GateMissed, NotFound, OracleError, UsageError
 from loopai_runtime.flows import oracles
-from loopai_runtime.layout import make_dir, replace_file
+from loopai_runtime.flows.audit_oracle import audit_oracle, last_audit
 from loopai_runtime.models import ValidationRecord, new_id, utc_now
-from loopai_runtime.synthesis.examples import load_saved
 from loopai_runtime.validation import error_rate, estimate
-from loopai_runtime.validation.error_rate import OracleAudit, Share
-from loopai_runtime.validation.estimate import Checked, Estimate
-from loopai_runtime.validation.oracle import Verdict
+from loopai_runtime.validation.estimate import Checked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -33,13 +28,13 @@ if TYPE_CHECKING:
     from loopai_runtime.layout import Layout
     from loopai_runtime.models import CompareConfig
     from loopai_runtime.synthesis.specfile import Loaded
+    from loopai_runtime.validation.error_rate import OracleAudit, Share
+    from loopai_runtime.validation.estimate import Estimate
     from loopai_runtime.validation.oracle import Answer, Oracle
-    from loopai_runtime.validation.prompt import Example
 
 AT_ONCE = 32
 """Inputs that are asked together and recorded together: what a kill may make the oracle be asked again, but for
 its cache."""
-MOST_GOLD = 200
 MOST_TROUBLES = 5
 
 
@@ -70,9 +65,21 @@ class Validation:
         """The same, with the oracle's own errors taken out, where it has been audited."""
         if self.accuracy is None or self.accuracy.value is None or self.audit is None:
             return None
-        effective = self.accuracy.effective
-        found = error_rate.corrected(self.accuracy.value * effective, effective, self.audit)
+        found = error_rate.corrected(*self._counts, self.audit)
         return found._replace(n=self.accuracy.n) if found else None
+
+    @property
+    def uncorrectable(self) -> str | None:
+        """Why an audit does not tell how accurate the program is."""
+        if self.accuracy is None or self.audit is None:
+            return None
+        return error_rate.uncorrectable(*self._counts, self.audit)
+
+    @property
+    def _counts(self) -> tuple[float, float]:
+        """How many of how many agree, as if every execution had been as likely to be chosen as any other."""
+        accuracy = self.accuracy or estimate.NOTHING
+        return (accuracy.value or 0.0) * accuracy.effective, accuracy.effective
 
     def require(self, least: float | None) -> None:
         """Raises GateMissed where nothing was judged, or the accuracy (as corrected, where it is) is below."""
@@ -140,7 +147,7 @@ def validate(
         result = Validation(task_id, oracle.name, version or active)
         if audit:
             result.usd += audit_oracle(loaded, layout, config, tell)
-        result.audit = _last_audit(layout, task_id, oracle)
+        result.audit = last_audit(layout, task_id, oracle)
         checker = _Checker(oracle, oracles.comparing(loaded), judge, result)
         for day, records in _to_ask(layout, task_id, version, limit):
             advance(result.asked)
@@ -256,64 +263,3 @@ def _summarise(result: Validation, judged: Iterable[validations.Judged], version
             result.versions[number] = found
     everything = estimate.accuracy(check for some in checks.values() for check in some)
     result.agreement = None if everything.value is None else everything
-
-
-# --- the oracle's own errors -----------------------------------------------------------------------------------
-
-
-def audit_oracle(loaded: Loaded, layout: Layout, config: Config, tell: Callable[[str], None]) -> float:
-    """Ask the oracle what is known already, and keep how often it was right; answers what that cost.
-
-    Gold labels are those of persons, and the task's examples but for those that the oracle is shown. Raises
-    UsageError where the oracle is itself where such labels come from, or there are none; OracleError where it
-    answers none of them.
-    """
-    options = oracles.chosen(loaded, config)
-    if options is None or options.kind == "human":
-        raise UsageError("a person's answers are the gold labels themselves", hint="--audit is for other oracles")
-    shown = oracles.shown_examples(loaded, layout, options)
-    gold = gold_labels(layout, loaded.spec.task_id, shown)
-    if not gold:
-        raise UsageError(
-            "no gold labels to measure the oracle on: those that it is shown do not count",
-            hint=f"loopai label {loaded.spec.task_id} makes some, or oracle.examples: 0 shows it none",
-        )
-    oracle = oracles.oracle_of(loaded, layout, config, purpose="audit", tell=tell, show=shown)
-    assert oracle is not None
-    answers = oracle.ask([value for value, _ in gold])
-    known = [(a, right) for a, (_, right) in zip(answers, gold, strict=True) if isinstance(a, Verdict)]
-    if not known:
-        raise next(answer for answer in answers if isinstance(answer, OracleError))
-    judge = oracles.judge_of(loaded, layout, config, tell)
-    rules = oracles.comparing(loaded)
-    made = OracleAudit(
-        oracle=oracle.name,
-        right=sum(compare(verdict.output, right, rules, judge).match for verdict, right in known),
-        n=len(known),
-        labels=error_rate.label_count(loaded.spec.output_schema, (right for _, right in gold)),
-        timestamp=utc_now(),
-    )
-    path = layout.oracle_audit(loaded.spec.task_id)
-    make_dir(path.parent)
-    replace_file(path, jsonl.compact(made.model_dump()))
-    return sum(verdict.usd for verdict, _ in known)
-
-
-def gold_labels(layout: Layout, task_id: str, shown: Sequence[Example]) -> list[tuple[Any, Any]]:
-    """Inputs whose right outputs persons have given, at most 200, at random; the same ones each time."""
-    found = {jsonl.canonical(one.input): (one.input, one.output) for one in load_saved(layout, task_id)}
-    persons = label_file.known(layout, task_id, label_file.BY_PERSONS)
-    found |= {key: (one.input, one.output) for key, one in persons.items()}
-    for example in shown:
-        found.pop(jsonl.canonical(example.input), None)
-    rows = [found[key] for key in sorted(found)]
-    return random.Random(0).sample(rows, min(len(rows), MOST_GOLD))  # noqa: S311  a choice, not a secret
-
-
-def _last_audit(layout: Layout, task_id: str, oracle: Oracle) -> OracleAudit | None:
-    """The last measurement of this oracle."""
-    try:
-        made = OracleAudit.model_validate(jsonl.loads(layout.oracle_audit(task_id).read_bytes()))
-    except (OSError, InputError, ValueError):
-        return None
-    return made if made.oracle == oracle.name else None

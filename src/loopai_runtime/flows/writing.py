@@ -72,6 +72,11 @@ class Writer:
         self.notes: list[str] = []
 
     @property
+    def may_spend(self) -> bool:
+        """Whether any call may be made at all."""
+        return self._cap > 0
+
+    @property
     def send(self) -> Literal["full", "redacted"]:
         """Whether examples stand in prompts as they are: to this machine, or where the specification says so.
 
@@ -109,7 +114,7 @@ class Writer:
     ) -> Synthesis | None:
         """The better of what the model writes and the offline candidate, which stands wherever the model cannot be
         asked: `notes` then say why."""
-        if self._cap <= 0:
+        if not self.may_spend:
             self.notes.append(
                 f"{self.endpoint.model} was not asked: max_cost_usd is 0; the offline candidates it is"
             )
@@ -137,6 +142,8 @@ class Writer:
             said.append(f"{model} wrote no program: {asked.stopped}; the offline candidates it is")
         elif asked.stopped:
             said.append(f"{model} was not asked further: {asked.stopped}")
+        if asked.no_signs:
+            said.append(f"{model} named no signs for the linear model: {asked.no_signs}")
         if asked.running or self.usd:
             said.append(
                 f"{model}: {asked.running} of {asked.programs} programs run, {asked.repairs} repairs,"

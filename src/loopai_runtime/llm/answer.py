@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from loopai_runtime.schemas import Schema
 
 _FENCE = re.compile(r"```[\w-]*[ \t]*\n(.*?)```", re.DOTALL)
+_START = re.compile(r"[\[{]")
 _MOST_STARTS = 200  # places in a text at which a value is looked for
 
 
@@ -23,15 +24,18 @@ def json_of(text: str, schema: Schema, *, wrapped: bool = False) -> Any:
 
     `wrapped`: the model was held to an object whose `answer` is the value.
     """
-    fault = "no JSON in it"
+    fault: str | None = None
     for value in _values(text.strip()):
         if wrapped and isinstance(value, dict) and value.keys() == {"answer"} and schema.accepts(value["answer"]):
             return value["answer"]
         if schema.accepts(value):
             return value
-        if fault == "no JSON in it":
-            fault = next((str(found) for found in schema.faults(value)), fault)
-    raise ValueError(fault)
+        fault = fault or next((str(found) for found in schema.faults(value)), None)
+    # A label without its quotes is what small models answer.
+    bare = text.strip("\"'`*. \n")
+    if bare and "\n" not in bare and schema.accepts(bare):
+        return bare
+    raise ValueError(fault or "no JSON in it")
 
 
 def _values(text: str) -> Iterator[Any]:
@@ -39,8 +43,6 @@ def _values(text: str) -> Iterator[Any]:
     for block in _FENCE.findall(text):
         yield from _parsed(block.strip())
     yield from _inside(text)
-    # A label without its quotes is what small models answer.
-    yield text.strip("\"'`*. \n")
 
 
 def _parsed(text: str) -> Iterator[Any]:
@@ -53,7 +55,7 @@ def _parsed(text: str) -> Iterator[Any]:
 def _inside(text: str) -> Iterator[Any]:
     decoder = json.JSONDecoder()
     position, starts = 0, 0
-    while starts < _MOST_STARTS and (match := re.compile(r"[\[{]").search(text, position)):
+    while starts < _MOST_STARTS and (match := _START.search(text, position)):
         starts += 1
         try:
             _, position = decoder.raw_decode(text, match.start())

@@ -7,7 +7,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from loopai_runtime.errors import CapReached, ModelError
+from loopai_runtime.errors import CapReached, ModelError, UnusableAnswer
 from loopai_runtime.llm import provider
 from loopai_runtime.llm.bill import charge, most_tokens
 from loopai_runtime.llm.cache import Kept
@@ -54,24 +54,17 @@ class Model:
 
         Raises ModelError where they are not known, MissingExtra.
         """
-        if self.endpoint.prices is not None:
-            return self.endpoint.prices
-        known = provider.known_prices(self.endpoint, most_tokens(messages))
-        if known is not None:
-            return known
-        if self.endpoint.loopback:
-            return Prices(0.0, 0.0)
-        raise ModelError(
-            f"the price of {self.endpoint.model!r} at {self.endpoint.destination} is not known, so no limit holds",
-            hint="give prices: {input: …, output: …} in US dollars per million tokens",
-        )
+        return provider.prices_of(self.endpoint, most_tokens(messages))
 
     def most_usd(self, messages: Messages, max_tokens: int, schema: Mapping[str, Any] | None = None) -> float:
         """What one call can cost at most: every byte of the prompt a token, and all of `max_tokens`.
 
         Raises ModelError where the price is unknown and the endpoint is not this machine, MissingExtra.
         """
-        return self.prices(messages).usd(most_tokens(messages, schema), max_tokens)
+        return self.prices(messages).usd(most_tokens(messages, schema), self._possible(max_tokens))
+
+    def _possible(self, max_tokens: int) -> int:
+        return min(max_tokens, provider.longest_answer(self.endpoint) or max_tokens)
 
     def ask(
         self,
@@ -85,8 +78,9 @@ class Model:
     ) -> Reply:
         """The model's answer, from the cache where the same was asked before.
 
-        With a `schema`, `data` is a value that it accepts. `sample` tells draws of one prompt apart. Raises
-        ModelError, CapReached, MissingExtra, StorageError.
+        Of `max_tokens` no more are asked for than the model can answer with. With a `schema`, `data` is a value
+        that it accepts. `sample` tells draws of one prompt apart. Raises ModelError, CapReached, MissingExtra,
+        StorageError.
         """
         question = {
             "model": self.endpoint.model,
@@ -100,7 +94,7 @@ class Model:
         form = Form(Schema(schema)) if schema is not None else None
         if (kept := self._kept(question, form)) is not None:
             return kept
-        reply = self._persistently(messages, purpose, max_tokens, temperature, form)
+        reply = self._persistently(messages, purpose, self._possible(max_tokens), temperature, form)
         if self._cache:
             self._cache.put(question, Kept(reply.text, reply.spent.prompt_tokens, reply.spent.completion_tokens))
         return reply
@@ -190,13 +184,13 @@ class Model:
                 self._leaving = None
 
     def _whole(self, answer: provider.Answer, max_tokens: int) -> str:
-        """The text of an answer that came to its end. Raises ModelError."""
+        """The text of an answer that came to its end. Raises UnusableAnswer."""
         if answer.finish_reason == "length":
             message = f"the answer of {self.endpoint.model} was cut off at {max_tokens} tokens"
-            raise ModelError(message, hint="allow it more tokens, or ask for less")
+            raise UnusableAnswer(message, hint="allow it more tokens, or ask for less")
         if not answer.text.strip():
             why = answer.finish_reason if answer.finish_reason.isidentifier() else "no reason given"
-            raise ModelError(f"{self.endpoint.model} answered nothing ({why[:30]})")
+            raise UnusableAnswer(f"{self.endpoint.model} answered nothing ({why[:30]})")
         return answer.text
 
     def _reply(self, text: str, form: Form | None, spent: Spent) -> Reply:
@@ -206,7 +200,7 @@ class Model:
             return Reply(text, form.read(text), spent)
         except ValueError as exc:
             shown = " ".join(text[:400].split())[:80]
-            raise ModelError(
+            raise UnusableAnswer(
                 f"{self.endpoint.model} did not answer in the form asked for: {exc} (it began {shown!r})",
                 hint="a larger model keeps to forms better",
             ) from None

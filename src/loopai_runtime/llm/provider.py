@@ -143,6 +143,27 @@ def known_prices(endpoint: Endpoint, prompt_tokens: int) -> Prices | None:
     return Prices(rates[0] * 1e6, rates[1] * 1e6)
 
 
+def prices_of(endpoint: Endpoint, prompt_tokens: int) -> Prices:
+    """The endpoint's own, else litellm's, else 0 on this machine. Raises ModelError where they are not known."""
+    if endpoint.prices is not None:
+        return endpoint.prices
+    known = known_prices(endpoint, prompt_tokens)
+    if known is not None:
+        return known
+    if endpoint.loopback:
+        return Prices(0.0, 0.0)
+    raise ModelError(
+        f"the price of {endpoint.model!r} at {endpoint.destination} is not known",
+        hint="give prices: {input: …, output: …} in US dollars per million tokens",
+    )
+
+
+def longest_answer(endpoint: Endpoint) -> int | None:
+    """The most tokens that the model can answer with, as far as litellm knows. Raises ModelError, MissingExtra."""
+    most = (_entry(resolve(endpoint)) or {}).get("max_output_tokens")
+    return most if isinstance(most, int) and most > 0 else None
+
+
 def _entry(resolved: Resolved) -> Mapping[str, Any] | None:
     library = litellm()
     for key in (resolved.name, f"{resolved.provider}/{resolved.plain}", resolved.plain):

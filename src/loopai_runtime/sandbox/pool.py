@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections import deque
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from loopai_runtime.errors import Fault, NotFound, PolicyRefused
 from loopai_runtime.sandbox import protocol
@@ -19,11 +20,14 @@ from loopai_runtime.sandbox.records import Entry, Outcome, Program, ProgramFault
 from loopai_runtime.sandbox.scheduler import Scheduler, Settings
 
 if TYPE_CHECKING:
+    import concurrent.futures
     from asyncio import AbstractEventLoop, Future
     from collections.abc import Callable, Iterable, Iterator
     from types import TracebackType
 
     from loopai_runtime.sandbox.reactor import Loop
+
+T = TypeVar("T")
 
 CEILING_MB = 4096
 QUEUE_LIMIT = 10_000
@@ -139,6 +143,19 @@ class SyncPool(_Face):
                 yield self._next(under_way)
         while under_way:
             yield self._next(under_way)
+
+    def wait_for(self, future: concurrent.futures.Future[T]) -> T:
+        """The result of something that another thread does; calls that are under way go on meanwhile."""
+        if not future.done():
+            awake: list[bytes] = []
+            reading, writing = os.pipe()
+            self._loop.add_reader(reading, lambda: awake.append(os.read(reading, 1)))
+            future.add_done_callback(lambda _future: os.write(writing, b"\0"))
+            self._loop.run_until(lambda: bool(awake))
+            self._loop.remove_reader(reading)
+            os.close(reading)
+            os.close(writing)
+        return future.result()
 
     def _next(self, under_way: deque[list[Outcome]]) -> Outcome:
         first = under_way.popleft()

@@ -34,11 +34,15 @@ MOST_EXAMPLES = 100_000
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """An input, its right output, and where it stands (`train.csv:17`)."""
+    """An input, its right output, and where it stands (`train.csv:17`).
+
+    `source` is empty for what the specification gives, else who labelled it: person, oracle, synthetic, reviewed.
+    """
 
     input: Any
     output: Any
     where: str = ""
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +78,15 @@ class ExampleSet:
     given: int
 
 
-def load_examples(loaded: Loaded) -> ExampleSet:
-    """Read every example that the specification gives. Raises SpecError with the faults of all files."""
+class NoExamples(SpecError):
+    """Neither the specification nor anybody since has given an example."""
+
+
+def load_examples(loaded: Loaded, more: Sequence[Example] = ()) -> ExampleSet:
+    """Read every example that the specification gives, and add those that came in since (`more`).
+
+    Raises NoExamples where there are none at all, SpecError with the faults of all files.
+    """
     merged = _Merged()
     for index, item in enumerate(loaded.spec.examples):
         line = loaded.document.line(f"$.examples[{index}]")
@@ -93,8 +104,10 @@ def load_examples(loaded: Loaded) -> ExampleSet:
         warnings += _beside(loaded, reader.warnings())
     if faults:
         raise SpecError(faults)
+    for example in more:
+        merged.add(example)
     if not merged.examples:
-        raise SpecError(
+        raise NoExamples(
             [Fault("no examples", loaded.document.file, 1)],
             hint="give some under `examples`, or name a file under `examples_from`",
         )
@@ -256,23 +269,29 @@ def save(layout: Layout, loaded: Loaded, examples: ExampleSet) -> None:
     """Keep the specification's text and the accepted examples with the task. The caller holds its lock."""
     task = make_dir(layout.task(loaded.spec.task_id))
     layout.sweep(task)
-    text = io.BytesIO()
+    lines = io.BytesIO()
     for example in examples.examples:
         row = {"input": example.input, "output": example.output}
-        text.write(jsonl.compact(row | ({"where": example.where} if example.where else {})) + b"\n")
-    replace_file(layout.examples(loaded.spec.task_id), text.getvalue())
+        row |= {name: text for name in ("where", "source") if (text := getattr(example, name))}
+        lines.write(jsonl.compact(row) + b"\n")
+    replace_file(layout.examples(loaded.spec.task_id), lines.getvalue())
     replace_file(layout.spec_origin(loaded.spec.task_id), str(loaded.base_dir).encode("utf-8", "replace"))
     replace_file(layout.spec(loaded.spec.task_id), loaded.text.encode("utf-8"))
 
 
 def load_saved(layout: Layout, task_id: str) -> list[Example]:
-    """The examples kept with a task, none where there are none. Raises StorageError for a damaged file."""
+    """The examples kept with a task for which a person stands, none where there are none.
+
+    Raises StorageError for a damaged file.
+    """
     path = layout.examples(task_id)
     examples = []
     try:
         with path.open("rb") as file:
             for line in jsonl.lines(file):
                 row = jsonl.loads(line.raw, str(line.number))
+                if row.get("source") in ("oracle", "synthetic"):
+                    continue
                 examples.append(Example(row["input"], row["output"], row.get("where", "")))
     except FileNotFoundError:
         return []

@@ -33,7 +33,10 @@ def named(problem: Problem) -> dict[bytes, Named]:
     for label in problem.labels:
         if isinstance(label, str):
             found.setdefault(jsonl.canonical(label), Named(label, _words(label), False))
-    return {key: one for key, one in found.items() if not one.words.isascii() or _WORD.search(one.words)}
+    found = {key: one for key, one in found.items() if not one.words.isascii() or _WORD.search(one.words)}
+    for key, (label, _) in problem.signs.hints.items() if problem.signs else ():
+        found.setdefault(key, Named(label, "", True))
+    return found
 
 
 def _declared(schema: dict[str, Any]) -> Iterator[tuple[str, str]]:

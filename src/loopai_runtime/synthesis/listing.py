@@ -70,6 +70,11 @@ def program(
     )
 
 
+def with_signs(answer: str) -> str:
+    """The same way of answering, which looks at `signs(value)` too."""
+    return answer.replace(_FOUND, f"{_FOUND} + signs(value)")
+
+
 def feature_lines(source: str) -> dict[int, list[tuple[int, str]]]:
     """Where in a program's source its dense table stands, by line: the features of each of its lines, without
     their weights, with how many lines below that one they are."""
@@ -97,6 +102,8 @@ def _escaped(text: str) -> str:
     """Text as it stands between three quotes: itself where it prints."""
     return "".join(c if c.isprintable() and c not in '"\\' else repr(c)[1:-1].replace('"', '\\"') for c in text)
 
+
+_FOUND = "found(value, LONGEST, MAIN, CUTS, EXPECTED)"
 
 _READABLE = """\
 # A feature: how much it speaks for each label (-44 to 44, in the order of LABELS), then its rarity.

@@ -39,6 +39,18 @@ class Calibration(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Signs:
+    """Further features, which come from outside: those of each input, and those that speak for a label by its key.
+
+    `source` is a program's text that defines `signs(value)`, the names of the signs that an input has.
+    """
+
+    rows: Sequence[Sequence[str]]
+    hints: dict[bytes, tuple[JSON, list[str]]]
+    source: str
+
+
+@dataclass(frozen=True)
 class Problem:
     """A task and its examples. `groups[i]` names the near-duplicate group of row i, which no fold may split.
 
@@ -62,6 +74,7 @@ class Problem:
     """Which features no program may contain, such as personal data."""
     min_support: int = 2
     """Distinct inputs that a feature must occur in, from 200 examples on."""
+    signs: Signs | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -73,6 +86,7 @@ class Problem:
             inputs=[self.inputs[row] for row in rows],
             outputs=[self.outputs[row] for row in rows],
             groups=[self.groups[row] for row in rows],
+            signs=self.signs and replace(self.signs, rows=[self.signs.rows[row] for row in rows]),
             memo={},
         )
 
@@ -204,5 +218,7 @@ class Synthesis:
     suspects: list[Suspect] = field(repr=False)
     more_examples: int | None
     advice: str
+    judged_rows: Sequence[int] | None = field(default=None, repr=False)
+    """The rows that `predictions` are of; None: all of them."""
     unseen: Callable[[Rows], list[Prediction]] | None = field(default=None, repr=False, compare=False)
     """What a program made in the same way from all other rows answers to these; another is compared with that."""

@@ -107,6 +107,8 @@ class Table:
         """The program's source."""
         data = [self.text] + ([f"NEVER_EMPTY = {self.never_empty}"] if self.many else [])
         answer = listing.MANY if self.many else listing.ONE
+        if problem.signs:
+            data, answer = [problem.signs.source, *data], listing.with_signs(answer)
         return listing.program(problem, calibration, self.title, self.reading, data, answer)
 
     @cached_property

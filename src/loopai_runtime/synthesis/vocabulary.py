@@ -18,13 +18,14 @@ from loopai_runtime.synthesis import features
 from loopai_runtime.synthesis.labels import named
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from loopai_runtime.synthesis.strategy import Problem, Rows
 
 SUPPORTED_FROM = 200  # examples; with fewer, one occurrence of a feature is enough
 LONGEST = 4  # letters that are looked at together
 FACT = re.compile(r"\S=\S")  # words have no such sign within
+SIGN = "@:"  # what the names of signs begin with, and nothing else that is found
 MAX_CUTS = 31
 MAX_PATHS = 64
 
@@ -129,17 +130,19 @@ class Vocabulary:
         known: Vocabulary | None = problem.memo.get(key)
         if known is None:
             known = cls(reading, problem.forbidden, problem.min_support)
-            known._read(problem.inputs, {key: one.words for key, one in named(problem).items()})
+            known._read(problem, {key: one.words for key, one in named(problem).items()})
             problem.memo[key] = known
         return known
 
-    def _read(self, inputs: Iterable[Any], hints: dict[bytes, str]) -> None:
+    def _read(self, problem: Problem, hints: dict[bytes, str]) -> None:
         places: dict[str, int] = {}
-        for value in inputs:
-            self._add(features.found(value, *self.reading), places)
+        signs = problem.signs
+        for row, value in enumerate(problem.inputs):
+            self._add([*features.found(value, *self.reading), *(signs.rows[row] if signs else ())], places)
         for key, text in hints.items():
             self.hints[key] = len(self.rows)
-            self._add([n for n in features.text_features(text, self.reading.longest) if n[0] != "^"], places)
+            own = [n for n in features.text_features(text, self.reading.longest) if n[0] != "^"]
+            self._add(own + (signs.hints[key][1] if signs and key in signs.hints else []), places)
         self.names = list(places)
         first: dict[bytes, int] = {}
         self.alike = [first.setdefault(row.tobytes(), at) for at, row in enumerate(self.rows)]
@@ -177,7 +180,7 @@ class Vocabulary:
         return [self._share(name) if self.usable(name) else 0.0 for name in self.names]
 
     def _share(self, name: str) -> float:
-        if FACT.search(name):
+        if FACT.search(name) or name.startswith(SIGN):
             return 4.0
         return 0.25 if self.reading.longest and is_letters(name) else 1.0
 

@@ -29,7 +29,8 @@ _LOOK_S = 0.05
 
 
 class Command:
-    """Runs `arguments` for each batch, in `folder`, with no shell; it and its children are killed after `timeout_s`.
+    """Runs `arguments` for each batch, in `folder`, with no shell; it and its children are killed after
+    `timeout_s`.
 
     An answer is the output itself, or `{"output": …}` where that is no output of the task.
     """

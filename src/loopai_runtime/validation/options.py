@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from loopai_runtime.errors import Fault, SpecError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
     from loopai_runtime.models import OracleConfig
     from loopai_runtime.yamldoc import Document
 

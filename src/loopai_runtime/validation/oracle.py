@@ -1,8 +1,8 @@
 """The oracle: asked for right answers, many at once, and never in anybody's way.
 
-`Remote` is every oracle that is reached by a call (a model, a service, a command): what may not leave is hidden, equal
-inputs are asked once and looked up in the cache, calls go out together as fast as they may, and one that has stopped
-answering is left alone for a while. Where the answers come from is a `Source`, a file each.
+`Remote` is every oracle that is reached by a call (a model, a service, a command): what may not leave is
+hidden, equal inputs are asked once and looked up in the cache, calls go out together as fast as they may, and
+one that has stopped answering is left alone for a while. Where the answers come from is a `Source`, a file each.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 from loopai_runtime import jsonl
-from loopai_runtime.errors import CapReached, LoopaiError, OracleError
+from loopai_runtime.errors import CapReached, LoopaiError, OracleError, UnusableAnswer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -161,7 +161,11 @@ def as_oracle_error(error: LoopaiError) -> OracleError:
     """The same, as what it means to whoever asks an oracle."""
     if isinstance(error, OracleError):
         return error
-    why: Literal["money", "unreachable"] = "money" if isinstance(error, CapReached) else "unreachable"
+    why: Literal["money", "answer", "unreachable"] = "unreachable"
+    if isinstance(error, CapReached):
+        why = "money"
+    elif isinstance(error, UnusableAnswer):
+        why = "answer"
     return OracleError(error.message, why=why, where=error.where, hint=error.hint)
 
 

@@ -26,7 +26,7 @@ class Fee:
 
     @contextmanager
     def paid(self) -> Iterator[float]:
-        """Around a call: what it costs. One that the other side cannot have done costs nothing. Raises CapReached."""
+        """Around a call: what it costs; nothing where the other side cannot have done it. Raises CapReached."""
         if not self._usd:
             yield 0.0
             return

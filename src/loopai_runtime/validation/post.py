@@ -5,14 +5,13 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from loopai_runtime import jsonl
 from loopai_runtime.errors import InputError, OracleError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     import httpx
 

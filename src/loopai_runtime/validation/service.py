@@ -1,4 +1,7 @@
-"""Answers of an HTTP service: POST {"input": …} -> {"output": …}; with `batch`, {"inputs": […]} -> {"outputs": […]}."""
+"""Answers of an HTTP service: POST {"input": …} -> {"output": …}.
+
+With `batch` above 1, {"inputs": […]} -> {"outputs": […]}.
+"""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ was right as often, the smaller program wins: on so few rows a small lead of a l
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from loopai_runtime import jsonl
@@ -20,7 +21,7 @@ from loopai_runtime.synthesis.writer.kinds import labels
 from loopai_runtime.synthesis.writer.runs import Opinion
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from loopai_runtime.synthesis.strategy import Problem
     from loopai_runtime.synthesis.writer.drafts import Draft
@@ -31,29 +32,36 @@ CLEARLY = 0.85
 _MUCH_WORSE = 0.2
 """Accuracy by which a program falls short of the best one beyond which it has no vote."""
 _FRESH = 20
+CHECKED_ROWS = 200
+"""On which a whole program is compared with its parts."""
 
 Said = dict[int, Opinion]
 
 
 @dataclass(frozen=True)
 class Entrant:
-    """The model's champion: the program, and how it did on the rows that decide (`rows`)."""
+    """A candidate of the model: the program, and how it did on the rows that decide (`rows`).
+
+    `said` is what the program as it is answers to rows, whoever has seen them; `sets` how many sets of rows were
+    judged, each by programs that had seen none of it.
+    """
 
     name: str
-    ensemble: Ensemble
+    emit: Callable[[Calibration], str]
+    features: int
     rows: list[int]
     right: list[float] = field(repr=False)
     answers: list[Prediction] = field(repr=False)
     said: Mapping[int, Prediction] = field(repr=False)
-    """What the program as it is answers to rows, whoever has seen them."""
-    bytes: int
-    microseconds: float
-    folds: int
-    repeats: int
+    sets: int
 
     @property
     def accuracy(self) -> float:
         return sum(self.right) / len(self.right) if self.right else 0.0
+
+    @cached_property
+    def bytes(self) -> int:
+        return len(self.emit(Calibration(1.0, 0.0, 0.0)).encode("utf-8", "replace"))
 
 
 class Judging:
@@ -64,8 +72,9 @@ class Judging:
         self._runner = runner
         self._said: dict[int, Said] = {}
         self.drafts = [draft for draft in drafts if self._hear(draft)]
-        self.rows = sorted({row for draft in drafts for row in draft.share.judged})
-        self._crossed = len({tuple(draft.share.judged) for draft in drafts}) > 1
+        self.sets = sorted({tuple(draft.share.judged) for draft in drafts if draft.share.judged})
+        self.rows = sorted({row for judged in self.sets for row in judged})
+        self._crossed = len(self.sets) > 1
         known = labels(problem)
         self._labels = known
         self._otherwise = _commonest(problem) if known is not None else None
@@ -144,13 +153,15 @@ class Judging:
             ]
         every = sorted(set.intersection(*[set(self._said[draft.number]) for draft in members]))
         said = {row: ensemble.answer([self._said[draft.number][row] for draft in members]) for row in every}
-        code = ensemble.emit(self._problem, Calibration(1.0, 0.0, 0.0))
-        sets = {tuple(draft.share.judged) for draft in self.drafts}
-        repeats = max(1, round(sum(map(len, sets)) / max(1, len(self.rows))))
-        size = len(code.encode("utf-8", "replace"))
-        cost = self._cost(code)
         return Entrant(
-            name, ensemble, self.rows, right, answers, said, size, cost, max(1, len(sets) // repeats), repeats
+            name=name,
+            emit=lambda calibration: ensemble.emit(self._problem, calibration),
+            features=len(members),
+            rows=self.rows,
+            right=right,
+            answers=answers,
+            said=said,
+            sets=len(self.sets),
         )
 
     def _judges(self, row: int, members: Sequence[Draft]) -> list[Draft]:
@@ -175,15 +186,6 @@ class Judging:
         assert draft.best is not None
         return Member(draft.best.source, weight(self.hits(draft, rows), len(rows)), draft.angle.name)
 
-    def _cost(self, code: str) -> float:
-        """Microseconds of a call in the sandbox, on average."""
-        sample = [self._problem.inputs[row] for row in range(min(50, len(self._problem)))]
-        try:
-            times = [outcome.wall_ms for outcome in self._runner.outcomes(code, sample)]
-        except PolicyRefused:
-            return 0.0
-        return sum(times) / len(times) * 1000 if times else 0.0
-
 
 def _hit(problem: Problem, row: int, opinion: Opinion) -> bool:
     return opinion.error is None and jsonl.canonical(opinion.output) == problem.keys[row]
@@ -203,6 +205,8 @@ def wins(problem: Problem, entrant: Entrant, rival: Sequence[float], rival_bytes
 
     `forced`: the user asked for a program of the model; it need then only not be worse.
     """
+    if not entrant.rows:
+        return False
     won, lost = _points(problem, entrant, rival)
     if forced or entrant.bytes < rival_bytes:
         return won >= lost

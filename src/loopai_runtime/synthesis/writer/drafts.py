@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 REPAIRS = 3
 AT_ONCE = 4
 """Calls of a model that are under way together."""
-MAX_TOKENS = 8_000
+MAX_TOKENS = 12_000
+"""Of an answer, what a model thinks first included."""
 TEMPERATURES = (0.2, 0.7, 0.9)
 
 

@@ -3,33 +3,32 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from loopai_runtime import jsonl
-from loopai_runtime.errors import PolicyRefused
-from loopai_runtime.intervals import lower_bound
-from loopai_runtime.synthesis.abstain import offload
-from loopai_runtime.synthesis.calibrate import calibrate, probability
-from loopai_runtime.synthesis.judge import standard_error
-from loopai_runtime.synthesis.select import corrected
-from loopai_runtime.synthesis.strategy import Calibration, Candidate, Problem, Suspect, Synthesis
-from loopai_runtime.synthesis.synthesize import CONFIDENCE, SURELY_WRONG, complexity
+from loopai_runtime.errors import CapReached, MissingExtra, ModelError
+from loopai_runtime.synthesis.writer import invent, signs
 from loopai_runtime.synthesis.writer.angles import angles
-from loopai_runtime.synthesis.writer.contest import Entrant, Judging, wins
-from loopai_runtime.synthesis.writer.drafts import MAX_TOKENS, REPAIRS, Asks, Draft, Workshop, briefed, hidden
+from loopai_runtime.synthesis.writer.contest import Judging, wins
+from loopai_runtime.synthesis.writer.drafts import MAX_TOKENS, REPAIRS, Workshop, briefed, hidden
 from loopai_runtime.synthesis.writer.kinds import kind_of
-from loopai_runtime.synthesis.writer.plan import plan
+from loopai_runtime.synthesis.writer.made import Other, made
+from loopai_runtime.synthesis.writer.plan import ENOUGH, PROGRAMS, plan
+from loopai_runtime.synthesis.writer.showing import MOST_CHARACTERS
+from loopai_runtime.synthesis.writer.verdicts import table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
-    from loopai_runtime.synthesis.strategy import JSON
-    from loopai_runtime.synthesis.writer.runs import Bench, Runner
+    from loopai_runtime.synthesis.strategy import JSON, Problem, Synthesis
+    from loopai_runtime.synthesis.writer.contest import Entrant
+    from loopai_runtime.synthesis.writer.drafts import Asks
+    from loopai_runtime.synthesis.writer.plan import Share
+    from loopai_runtime.synthesis.writer.runs import Bench
 
-_CHECKED_ROWS = 200
-_INDEPENDENT = 0.8
-"""What a judged row counts as a draw: programs for different folds share rows, and one was picked of two."""
+SIGNS_TO = 5000
+"""Examples up to which signs may add anything to what the linear model has learned by itself."""
 _REPAIR_CHARACTERS = 12_000
 """About how long a repair's question is, beside the prompt and the program that it follows."""
 
@@ -41,40 +40,51 @@ class Asked:
     programs: int = 0
     running: int = 0
     repairs: int = 0
+    no_signs: str | None = None
+    """Why there is no candidate with signs, where one was asked for."""
     stopped: str | None = None
-    drafts: Sequence[Draft] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True)
 class Prompts:
-    """What would be asked first, and the most that everything could cost; None where no price is known."""
+    """What would be asked first, in how many calls at most, and the most that all of them could cost."""
 
     messages: list[list[dict[str, str]]]
     calls: int
     most_usd: float
 
-
-@dataclass(frozen=True)
-class Other:
-    """The offline candidate on the rows that decide."""
-
-    right: Sequence[float]
-
-    @property
-    def accuracy(self) -> float:
-        return sum(self.right) / len(self.right)
+    def as_dict(self) -> dict[str, Any]:
+        return {"calls": self.calls, "most_usd": round(self.most_usd, 6), "prompts": self.messages}
 
 
 def preview(problem: Problem, model: Asks, seed: int, hide: Callable[[JSON], JSON] | None = None) -> Prompts:
     """The prompts, without a call. Raises ModelError where the price is not known and the model is elsewhere."""
+    if not len(problem):
+        return _preview_of_nothing(problem, model)
     shares = plan(problem, seed)
-    drafts = briefed(hidden(problem, hide), shares, angles(kind_of(problem), len(shares)), seed)
+    told = hidden(problem, hide)
+    drafts = briefed(told, shares, angles(kind_of(problem), len(shares)), seed)
+    asked = [draft.messages for draft in drafts]
     usd = 0.0
+    if _signs_help(problem):
+        asked.append(signs.messages(told, _may_show(problem, shares), seed))
+        usd += model.most_usd(asked[-1], signs.MAX_TOKENS)
     for draft in drafts:
         usd += model.most_usd(draft.messages, MAX_TOKENS)
         repair = [*draft.messages, {"role": "user", "content": "x" * (_REPAIR_CHARACTERS + 4 * MAX_TOKENS)}]
         usd += REPAIRS * model.most_usd(repair, MAX_TOKENS)
-    return Prompts([draft.messages for draft in drafts], len(drafts) * (1 + REPAIRS), usd)
+    return Prompts(asked, len(asked) + REPAIRS * len(drafts), usd)
+
+
+def _preview_of_nothing(problem: Problem, model: Asks) -> Prompts:
+    """Without an example some are made up and labelled first; the prompts for programs then show them."""
+    asked = [invent.messages(problem, way) for way in invent.WAYS]
+    usd = sum(model.most_usd(one, invent.MAX_TOKENS) for one in asked)
+    labelled = -(-invent.MOST // invent.AT_ONCE)
+    about = [{"role": "user", "content": "x" * MOST_CHARACTERS * 2}]
+    usd += labelled * model.most_usd(about, invent.MAX_TOKENS)
+    programs = PROGRAMS * (1 + REPAIRS) + 1
+    return Prompts(asked, len(asked) + labelled + programs, usd + programs * model.most_usd(about * 4, MAX_TOKENS))
 
 
 def compete(
@@ -102,143 +112,55 @@ def compete(
     shop.write(drafts)
     tell("judging the model's programs")
     judging = Judging(problem, drafts, runner)
+    champion = judging.champion()
+    signed, no_signs = None, None
+    if judging.sets and shop.stopped is None and _signs_help(problem):
+        try:
+            found = signs.ask(problem, told, model, runner, _may_show(problem, shares), seed)
+            signed = signs.entrant(problem, found, judging.sets, seed) if found else None
+        except (ModelError, CapReached, MissingExtra) as error:
+            no_signs = str(error)  # one candidate less
+    entrants = [one for one in (champion, signed) if one is not None]
+    rival = Other(_rival(problem, judging, offline))
+    won, synthesis = None, None
+    for entrant in sorted(entrants, key=lambda one: (-one.accuracy, one.bytes)):
+        if offline is None or wins(problem, entrant, rival.right, len(offline.code.encode("utf-8")), forced):
+            others = [one for one in entrants if one is not entrant]
+            synthesis = made(problem, entrant, [*others, rival], runner, seed)
+        if synthesis is not None:
+            won = entrant
+            break
     repairs = sum(max(0, draft.asked - 1) for draft in drafts)
-    asked = Asked(len(drafts), len(judging.drafts), repairs, shop.stopped, drafts)
-    entrant = judging.champion()
-    rival = _rival(problem, drafts, judging.rows, offline)
-    won = None
-    if entrant is not None and _wins(problem, entrant, offline, rival, forced):
-        won = _synthesis(problem, entrant, rival, runner, seed)
+    asked = Asked(len(drafts), len(judging.drafts), repairs, no_signs, shop.stopped)
+    best = synthesis or offline
+    if best is None:
+        return None, asked
     seconds = time.monotonic() - started
-    if won is not None:
-        candidates = [_line(problem, entrant, seconds, "won"), *_beaten(offline, entrant, rival)]
-    else:
-        candidates = list(offline.candidates) if offline else []
-        candidates += [_line(problem, entrant, seconds, _verdict(entrant, rival))] if entrant else []
-    made = won or offline
-    candidates += [*_not_running(drafts)]
-    return (replace(made, candidates=candidates) if made else None), asked
+    return replace(best, candidates=table(problem, entrants, won, offline, rival, drafts, seconds)), asked
 
 
 def _as_it_is(value: JSON) -> JSON:
     return value
 
 
-def _rival(
-    problem: Problem, drafts: Sequence[Draft], rows: Sequence[int], offline: Synthesis | None
-) -> list[float]:
+def _signs_help(problem: Problem) -> bool:
+    """Whether signs are anything that this problem's linear model could use."""
+    return (
+        kind_of(problem) == "classify" and 1 < len(problem) <= SIGNS_TO and signs.Signed().refuses(problem) is None
+    )
+
+
+def _may_show(problem: Problem, shares: Sequence[Share]) -> list[int]:
+    """The rows that the prompt for signs may show: none where all of them judge."""
+    return shares[0].seen if len(problem) >= ENOUGH else []
+
+
+def _rival(problem: Problem, judging: Judging, offline: Synthesis | None) -> list[float]:
     """How often the offline candidate, made from the same rows as the drafts, was right on those that decide."""
     if offline is None or offline.unseen is None:
-        return [0.0] * len(rows)
-    met: dict[int, list[bool]] = {row: [] for row in rows}
-    for judged in sorted({tuple(draft.share.judged) for draft in drafts}):
+        return [0.0] * len(judging.rows)
+    met: dict[int, list[bool]] = {row: [] for row in judging.rows}
+    for judged in judging.sets:
         for row, answer in zip(judged, offline.unseen(list(judged)), strict=True):
             met[row].append(jsonl.canonical(answer.output) == problem.keys[row])
-    return [sum(met[row]) / len(met[row]) for row in rows]
-
-
-def _wins(
-    problem: Problem, entrant: Entrant, offline: Synthesis | None, rival: Sequence[float], forced: bool
-) -> bool:
-    if offline is None:
-        return True
-    return bool(entrant.rows) and wins(problem, entrant, rival, len(offline.code.encode("utf-8")), forced)
-
-
-def _synthesis(
-    problem: Problem, entrant: Entrant, rival: Sequence[float], runner: Runner, seed: int
-) -> Synthesis | None:
-    """The champion as a program; None where put together it does not do what its parts did."""
-    rows, answers = entrant.rows, entrant.answers
-    hits = [jsonl.canonical(one.output) == problem.keys[row] for row, one in zip(rows, answers, strict=True)]
-    calibration = calibrate(answers, hits) if rows else Calibration(0.0, 0.0, 0.0)
-    code = entrant.ensemble.emit(problem, calibration)
-    if not _as_judged(problem, code, entrant, runner):
-        return None
-    groups = [problem.groups[row] for row in rows]
-    sure = [probability(calibration, answer) for answer in answers]
-    accuracy = min(entrant.accuracy, corrected([entrant, Other(rival)], seed)) if rows else 0.0
-    draws = len(set(groups)) * _INDEPENDENT
-    return Synthesis(
-        code=code,
-        strategy="llm",
-        learner=entrant.name,
-        accuracy=accuracy,
-        standard_error=standard_error(entrant.right, groups) if rows else 0.0,
-        confidence_score=round(lower_bound(accuracy * draws, draws, CONFIDENCE), 4),
-        confidence_kind="accuracy_bound",
-        candidates=[],
-        complexity=complexity(code, len(entrant.ensemble.members)),
-        judged={
-            "folds": entrant.folds,
-            "repeats": entrant.repeats,
-            "seed": seed,
-            "groups": len(set(groups)),
-            "judged_rows": len(rows),
-        },
-        predictions=[(answer.output, one) for answer, one in zip(answers, sure, strict=True)],
-        offload=offload(sure, hits, groups, problem.offload_target, problem.offload_confidence),
-        suspects=[
-            Suspect(row, problem.outputs[row], answer.output, round(one, 4))
-            for row, answer, hit, one in zip(rows, answers, hits, sure, strict=True)
-            if not hit and one >= SURELY_WRONG
-        ],
-        more_examples=None,
-        advice="" if rows else "two examples at least are needed to judge a program",
-    )
-
-
-def _as_judged(problem: Problem, code: str, entrant: Entrant, runner: Runner) -> bool:
-    """Whether the whole program answers as its parts, put together here, do."""
-    rows = list(entrant.said)[:_CHECKED_ROWS]
-    try:
-        outcomes = runner.outcomes(code, [problem.inputs[row] for row in rows])
-    except PolicyRefused:
-        return False
-    expected = [entrant.said[row].output for row in rows]
-    return all(
-        jsonl.equal(outcome.output, one) if outcome.status == "success" else one is None
-        for one, outcome in zip(expected, outcomes, strict=True)
-    )
-
-
-def _line(problem: Problem, entrant: Entrant | None, seconds: float, verdict: str) -> Candidate:
-    assert entrant is not None
-    groups = [problem.groups[row] for row in entrant.rows]
-    error = round(standard_error(entrant.right, groups), 6) if groups else None
-    accuracy = round(entrant.accuracy, 6) if groups else None
-    cost = round(entrant.microseconds, 1)
-    won = verdict == "won"
-    return Candidate(entrant.name, "llm", won, verdict, accuracy, error, entrant.bytes, cost, round(seconds, 3))
-
-
-def _gap(entrant: Entrant, rival: Sequence[float]) -> float:
-    """Points by which the model's champion was better on the rows that decide."""
-    return 100 * (entrant.accuracy - sum(rival) / len(rival)) if rival else 0.0
-
-
-def _verdict(entrant: Entrant, rival: Sequence[float]) -> str:
-    gap = _gap(entrant, rival)
-    where = f"on {len(entrant.rows)} rows that no prompt had shown"
-    if not entrant.rows:
-        return "not judged: there is no example that it has not seen"
-    if round(gap, 1) > 0:
-        return f"{gap:.1f} points better {where}: too little to tell from luck, and larger"
-    return f"lost by {-gap:.1f} points {where}" if round(gap, 1) < 0 else f"as good {where}, but larger"
-
-
-def _beaten(offline: Synthesis | None, entrant: Entrant | None, rival: Sequence[float]) -> list[Candidate]:
-    """The offline candidates, the best of which was beaten."""
-    if offline is None or entrant is None:
-        return []
-    gap = _gap(entrant, rival)
-    verdict = f"lost by {gap:.1f} points to the written one" if round(gap, 1) > 0 else "as good, but larger"
-    return [replace(one, won=False, verdict=verdict) if one.won else one for one in offline.candidates]
-
-
-def _not_running(drafts: Sequence[Draft]) -> Iterator[Candidate]:
-    """Programs that never ran, and why."""
-    for draft in drafts:
-        if draft.best is None and draft.asked:
-            why = draft.faults[0] if draft.faults else "not asked for"
-            yield Candidate(draft.name, "llm", False, f"does not run: {why[:200]}")
+    return [sum(met[row]) / len(met[row]) for row in judging.rows]
