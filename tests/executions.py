@@ -15,7 +15,7 @@ def execution(
 ) -> dict[str, Any]:
     """A valid record; with `rng` a varied one."""
     rng = rng or random.Random(n)
-    status = rng.choices(("success", "error", "timeout"), (90, 7, 3))[0]
+    status = changes.get("status") or rng.choices(("success", "error", "timeout"), (90, 7, 3))[0]
     abstained = status == "success" and rng.random() < 0.1
     record: dict[str, Any] = {
         "schema": 1,

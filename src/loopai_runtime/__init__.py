@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from loopai_runtime.client import AsyncClient, Client
     from loopai_runtime.config import Config
     from loopai_runtime.errors import LoopaiError
-    from loopai_runtime.flows.api import generate, run
+    from loopai_runtime.flows.api import analyze, generate, run
     from loopai_runtime.flows.execute import Executor
     from loopai_runtime.layout import Layout
     from loopai_runtime.models import ExecutionRecord, ProgramArtifact, TaskSpecification
@@ -36,6 +36,7 @@ _HOME = {
     "LoopaiError": "errors",
     "ProgramArtifact": "models",
     "TaskSpecification": "models",
+    "analyze": "flows.api",
     "generate": "flows.api",
     "run": "flows.api",
 }
@@ -52,6 +53,7 @@ __all__ = [
     "ProgramArtifact",
     "TaskSpecification",
     "__version__",
+    "analyze",
     "generate",
     "run",
 ]

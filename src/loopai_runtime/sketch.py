@@ -53,7 +53,8 @@ class Sketch:
 
     def merge(self, other: Sketch) -> None:
         """Count everything that `other` counts."""
-        self._buckets.update(other._buckets)
+        for bucket, count in other._buckets.items():
+            self._buckets[bucket] += count
         self.low = min(self.low, other.low)
         self.high = max(self.high, other.high)
 

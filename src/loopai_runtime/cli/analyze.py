@@ -156,7 +156,7 @@ def _table(found: Analysis) -> None:
     headings = {"key": "", "count": "executions", "errors": "errors", "timeouts": "time-outs"}
     headings |= {"p50_ms": "p50 ms", "p95_ms": "p95 ms", "p99_ms": "p99 ms"}
     if found.total.accuracy is not None:
-        headings["accuracy"] = "accuracy (95 % interval, checks)"
+        headings["accuracy"] = "accuracy (95% interval, checks)"
     name = found.task_id or "all tasks"
     render.rows(table, Output.TABLE, headings, title=f"{name}, {found.days[0]} to {found.days[-1]} (UTC)")
 
@@ -193,11 +193,9 @@ def _drift(layout: Layout, task: str | None, days: int, found: Analysis, output:
 def _shown(row: Row) -> dict[str, Any]:
     shown = row.as_dict() | {"key": f"v{row.key}" if isinstance(row.key, int) else row.key}
     shown["accuracy"] = "–"
-    if row.accuracy is not None and row.accuracy.value is not None:
-        value, low, high = (
-            f"{100 * share:.1f}" for share in (row.accuracy.value, row.accuracy.low, row.accuracy.high)
-        )
-        shown["accuracy"] = f"{value} % ({low} – {high}, {row.accuracy.n})"
+    known = row.accuracy
+    if known is not None and known.value is not None:
+        shown["accuracy"] = f"{known.value:.1%} ({known.low:.1%} – {known.high:.1%}, {known.n})"
     return shown
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from loopai_runtime import jsonl
-from loopai_runtime.datasets import tally
+from loopai_runtime.datasets import raw, tally
 from loopai_runtime.errors import InputError
 from loopai_runtime.layout import storage_errors
 
@@ -38,11 +37,12 @@ def checked(layout: Layout, task_id: str, days: Iterable[str]) -> Iterator[Check
     for day in days:
         path = layout.validations(task_id, day)
         with suppress(FileNotFoundError), storage_errors(path), path.open("rb") as file:
-            for line in jsonl.lines(file):
-                judged = _checked(day, line.raw)
-                if judged is not None and judged.execution_id not in seen:
-                    seen.add(judged.execution_id)
-                    yield judged
+            for lines, _ in raw.blocks(file):
+                for line in lines:
+                    judged = _checked(day, line)
+                    if judged is not None and judged.execution_id not in seen:
+                        seen.add(judged.execution_id)
+                        yield judged
 
 
 def _checked(day: str, line: bytes) -> Checked | None:

@@ -34,10 +34,15 @@ class Group:
     latency: Sketch = field(default_factory=Sketch)
 
     def merge(self, other: Group) -> None:
-        for name in _NUMBERS:
-            setattr(self, name, getattr(self, name) + getattr(other, name))
-        self.sources.update(other.sources)
-        self.confidence = [a + b for a, b in zip(self.confidence, other.confidence, strict=True)]
+        self.count += other.count
+        self.errors += other.errors
+        self.timeouts += other.timeouts
+        self.abstained += other.abstained
+        self.sampled += other.sampled
+        for source, n in other.sources.items():
+            self.sources[source] += n
+        if any(other.confidence):
+            self.confidence = [a + b for a, b in zip(self.confidence, other.confidence, strict=True)]
         self.latency.merge(other.latency)
 
     def add_confidences(self, values: Iterable[float]) -> None:

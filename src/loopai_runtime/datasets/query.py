@@ -6,7 +6,7 @@ from contextlib import suppress
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from loopai_runtime.datasets import raw, stats
+from loopai_runtime.datasets import raw, stats, tally
 from loopai_runtime.errors import MissingExtra, UsageError
 
 if TYPE_CHECKING:
@@ -76,7 +76,11 @@ def query(layout: Layout, task_id: str | None, days: int, sql: str) -> tuple[lis
         try:
             result = database.execute(sql)
             columns = [column[0] for column in result.description or []]
-            return columns, [dict(zip(columns, map(_plain, row), strict=True)) for row in result.fetchall()]
+            reads = [_json if str(column[1]) == "JSON" else _plain for column in result.description or []]
+            return columns, [
+                {name: read(value) for name, read, value in zip(columns, reads, row, strict=True)}
+                for row in result.fetchall()
+            ]
         except duckdb.Error as error:
             raise UsageError(str(error).strip(), where="--sql") from None
 
@@ -116,6 +120,10 @@ def _view(database: Any, name: str, files: list[Path], columns: dict[str, str]) 
 
 def _quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
+
+
+def _json(text: str | None) -> Any:
+    return None if text is None else tally.read(text.encode())
 
 
 def _plain(value: Any) -> Any:

@@ -94,17 +94,17 @@ class Tally:
         )
         group.add_confidences(confidences)
         group.latency.add(latencies)
-        part = Slice(by_version={str(version): group})
-        if arm is not None:
-            part.by_arm[str(arm)] = group
-        if kind is not None:
-            part.failures[str(kind)[:LONGEST_LABEL]] = n
-        if label is not None:
-            self.labels.setdefault(label, Group()).merge(group)
-            part.by_label[label] = Group(count=n)
         if not _MINUTE.fullmatch(minute):
             minute = "00:00"
-        self.minutes.setdefault(minute, Slice()).merge(part)
+        part = self.minutes.setdefault(minute, Slice())
+        part.by_version.setdefault(str(version), Group()).merge(group)
+        if arm is not None:
+            part.by_arm.setdefault(str(arm), Group()).merge(group)
+        if kind is not None:
+            part.failures[str(kind)[:LONGEST_LABEL]] += n
+        if label is not None:
+            self.labels.setdefault(label, Group()).merge(group)
+            part.by_label.setdefault(label, Group()).count += n
 
     def _label(self, output: Any, abstained: Any) -> str:
         name = "(abstained)" if abstained and output is None else label_of(output)

@@ -1,8 +1,8 @@
 """What tasks did over some days, from rollups: volume, failures, latency, accuracy where an oracle looked.
 
-from loopai_runtime import analyze
+import loopai_runtime as loopai
 
-analyze("spam-detection", days=7, by="label").as_dict()
+loopai.analyze("spam-detection", days=7, by="label").as_dict()
 """
 
 from __future__ import annotations

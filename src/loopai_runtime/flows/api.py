@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from loopai_runtime.artifacts.store import ArtifactStore
 from loopai_runtime.config import Config
 from loopai_runtime.datasets.execution_log import ExecutionLog
+from loopai_runtime.flows.analysis import analyze as _analyze
 from loopai_runtime.flows.defer import deferral_of
 from loopai_runtime.flows.execute import Executor, Request
 from loopai_runtime.flows.generate import Ask
@@ -27,6 +28,7 @@ from loopai_runtime.models import ExecutionRecord
 from loopai_runtime.synthesis.specfile import load
 
 if TYPE_CHECKING:
+    from loopai_runtime.flows.analysis import Analysis, By
     from loopai_runtime.flows.generate import Generated
 
 log = logging.getLogger(__name__)
@@ -79,6 +81,17 @@ def run(
     if result.failure is not None:
         raise result.failure
     return ExecutionRecord.model_validate(result.record)
+
+
+def analyze(
+    task_id: str | None = None, *, days: int = 7, by: By | None = None, data_dir: str | Path | None = None
+) -> Analysis:
+    """What a task did today (UTC) and in the `days - 1` days before; of all tasks where none is named.
+
+    Raises NotFound, UsageError, StorageError.
+    """
+    _, layout = _open(data_dir, {})
+    return _analyze(layout, task_id, days=days, by=by)
 
 
 def _open(data_dir: str | Path | None, settings: dict[str, Any]) -> tuple[Config, Layout]:

@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 from loopai_runtime import jsonl
 from loopai_runtime.artifacts.store import ArtifactStore
 from loopai_runtime.datasets import erasure, raw, stats, tally
-from loopai_runtime.errors import InputError
+from loopai_runtime.errors import InputError, LoopaiError
 from loopai_runtime.events import Audit
 from loopai_runtime.layout import storage_errors
+from loopai_runtime.synthesis.specfile import load_saved
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -94,9 +95,7 @@ def _erase_task(layout: Layout, task_id: str, match: Match, done: Erased, dry_ru
             done.count("statistics", stats.erase_labels(layout, task_id, day, match.label))
     inputs = [record["input"] for record in _records(found) if "input" in record]
     done.rebuild += _versions(ArtifactStore(layout), task_id, inputs, match.text)
-    with suppress(FileNotFoundError):
-        if match.text(layout.spec(task_id).read_text("utf-8", "replace")):
-            done.by_hand.append(str(layout.spec(task_id)))
+    done.by_hand += [str(path) for path in _files_of_people(layout, task_id) if _has(path, match)]
 
 
 def _erase_day(layout: Layout, task_id: str, day: str, match: Match, dry_run: bool) -> list[bytes]:
@@ -114,6 +113,23 @@ def _files(layout: Layout, task_id: str) -> Iterable[tuple[str, Path]]:
         yield "validations", path
     for name in ("labels", "queue", "suggestions", "examples"):
         yield name, layout.task(task_id) / f"{name}.jsonl"
+
+
+def _files_of_people(layout: Layout, task_id: str) -> list[Path]:
+    """The specification and the files that it names; what does not load has none."""
+    with suppress(LoopaiError, OSError):
+        loaded = load_saved(layout, task_id)
+        names = [source.file for source in loaded.spec.examples_from]
+        names += [source.file for source in loaded.spec.unlabelled_from]
+        return [layout.spec(task_id), *(loaded.base_dir / name for name in names)]
+    return [layout.spec(task_id)]
+
+
+def _has(path: Path, match: Match) -> bool:
+    try:
+        return match.text(path.read_text("utf-8", "replace"))
+    except OSError:
+        return False
 
 
 def _records(lines: Iterable[bytes]) -> Iterable[dict[str, Any]]:
