@@ -216,6 +216,20 @@ class Layout:
     def spec(self, task_id: str) -> Path:
         return self.task(task_id) / "spec.yaml"
 
+    def spec_named(self, given: str) -> str:
+        """The path of a specification: as given, or of the task of that name where there is no such file."""
+        if is_slug(given) and not Path(given).exists() and self.spec(given).is_file():
+            return str(self.spec(given))
+        return given
+
+    def calls(self, task_id: str) -> Path:
+        """Past calls of a language model that `scan` found to be this task."""
+        return self.task(task_id) / "calls.jsonl"
+
+    def history(self, task_id: str) -> Path:
+        """What a language model cost on this task before there was a program."""
+        return self.task(task_id) / "history.jsonl"
+
     def examples(self, task_id: str) -> Path:
         return self.task(task_id) / "examples.jsonl"
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 MAX_BODY = 8 * 2**20
 LONGEST_S = 600.0
+_NOTED = 4096  # bytes of a body
 
 
 class Refused(httpx.TransportError):
@@ -35,14 +36,17 @@ class Refused(httpx.TransportError):
 class Exchange:
     """How far one exchange came, as the wire saw it, whatever a library made of it.
 
-    `sent`: the request may have reached the other side. `why`: what is wrong with an answer that was not read.
+    `sent`: the request may have reached the other side. `broken`: there was no connection, or it was lost.
+    `why`: what is wrong with an answer that was not read. `body` is the beginning of one that was.
     """
 
     sent: bool = False
+    broken: bool = False
     status: int | None = None
     retry_after: str | None = None
     late: bool = False
     why: str | None = None
+    body: bytes = b""
 
 
 _exchange: ContextVar[Exchange | None] = ContextVar("exchange", default=None)
@@ -100,6 +104,7 @@ class Outbound(httpx.BaseTransport):
             raise
         except httpx.TransportError as exc:
             note.late = watch.over or isinstance(exc, httpx.TimeoutException)
+            note.broken = not note.late
             if note.late:
                 raise httpx.ReadTimeout(f"no answer within {seconds:g} s", request=request) from exc
             raise
@@ -123,6 +128,7 @@ class Outbound(httpx.BaseTransport):
                     raise httpx.ReadTimeout("the answer came too slowly", request=request)
         finally:
             response.close()
+        note.body = bytes(body[:_NOTED])
         # The body is here whole, however it was framed on the wire.
         headers = [(k, v) for k, v in response.headers.multi_items() if k.lower() != "transfer-encoding"]
         return httpx.Response(response.status_code, headers=headers, content=bytes(body), request=request)

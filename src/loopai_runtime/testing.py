@@ -10,6 +10,7 @@ text (the answer), or one of `Says`, `Failure`, `Raw`.
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -204,7 +205,7 @@ def _events(item: Says, asked: Asked) -> bytes:
     chunk = {"id": "chatcmpl-scripted", "object": "chat.completion.chunk", "created": int(time.time())}
     chunk["model"] = asked.body.get("model", "scripted")
     parts: list[dict[str, Any]] = [{"role": "assistant", "content": ""}]
-    parts += [{"content": word} for word in (item.text or "").split(" ")]
+    parts += [{"content": word} for word in re.findall(r"\S+\s*|\s+", item.text or "")]
     events = [{**chunk, "choices": [{"index": 0, "delta": delta, "finish_reason": None}]} for delta in parts]
     last = {"index": 0, "delta": {}, "finish_reason": item.finish_reason}
     events.append({**chunk, "choices": [last], "usage": _usage(item, asked)})

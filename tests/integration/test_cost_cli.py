@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 from tests.integration.conftest import Loopai
@@ -67,3 +68,29 @@ def test_generate_offline_and_run_load_no_model_library(loopai: Loopai, tmp_path
         )
         code, loaded = json.loads(done.stderr.splitlines()[-1])
         assert (code, loaded) == (0, []), done.stderr
+
+
+def test_start_loads_no_model_library(spam: Loopai, tmp_path: Path) -> None:
+    """Python writes every import to stderr; only the server's own process is asked to."""
+    imports = tmp_path / "imports"
+    line = [sys.executable, "-X", "importtime", "-m", "loopai_runtime", "start", "--port", "0"]
+    with (
+        imports.open("wb") as file,
+        subprocess.Popen(line, stdout=subprocess.PIPE, stderr=file, env=spam.environment()) as server,
+    ):
+        try:
+            assert server.stdout
+            url = server.stdout.readline().decode().strip()
+            request = urllib.request.Request(
+                f"{url}/v1/execute/spam-detection",
+                data=b'{"input": {"text": "Buy now!"}}',
+                headers={"Content-Type": "application/json"},
+            )
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                assert json.load(answer)["source"] == "program"
+        finally:
+            server.terminate()
+    assert server.returncode == 0
+    names = {line.rpartition("|")[2].strip().split(".")[0] for line in imports.read_text().splitlines()}
+    assert "uvicorn" in names
+    assert names & {"litellm", "openai", "tiktoken"} == set()

@@ -233,7 +233,9 @@ def test_litellm_is_loaded_only_where_the_oracle_is_of_kind_llm(layout: Layout) 
 
     def run(task: str = "mail") -> list[str]:
         environment = Loopai(layout.root).environment()
-        done = subprocess.run([sys.executable, "-c", code, task], capture_output=True, env=environment, timeout=120)
+        done = subprocess.run(
+            [sys.executable, "-c", code, task], capture_output=True, env=environment, timeout=120
+        )
         return done.stdout.decode().splitlines()
 
     add(layout, "plain", SCORED)

@@ -11,21 +11,25 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from loopai_runtime.errors import CapReached, LoopaiError, ModelError
 from loopai_runtime.layout import Layout
 from loopai_runtime.ledger import Ledger, read
-from loopai_runtime.llm import AnswerCache, Endpoint, Model, Prices, Reply, model
+from loopai_runtime.llm import AnswerCache, Endpoint, Model, Prices, Reply, model, provider
 from loopai_runtime.llm.bill import most_tokens
 from loopai_runtime.testing import MODEL, Failure, Raw, Says, ScriptedLLM
 
-pytest.importorskip("litellm")
 # litellm hands odd answers to pydantic, which warns of them; outside of tests that is silenced when it is loaded.
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning"),
+    pytest.mark.skipif(find_spec("litellm") is None, reason="litellm is not installed"),
+]
 
 SOAK = float(os.environ.get("LOOPAI_SOAK", "0.05"))
 HELLO = [{"role": "user", "content": "hello"}]
@@ -288,8 +292,6 @@ def test_each_attempt_is_within_the_limit(asking: Callable[..., Model], layout: 
 def test_every_failure_is_one_clear_line(
     asking: Callable[..., Model], failure: Any, said: str, hint: str | None, times: int
 ) -> None:
-    from pydantic import SecretStr
-
     with ScriptedLLM([failure]) as llm:
         with pytest.raises(ModelError) as caught:
             ask(asking(llm, timeout_s=1.5, api_key=SecretStr(KEY)))
@@ -300,6 +302,77 @@ def test_every_failure_is_one_clear_line(
     assert len(text) < 400
     assert KEY not in text + str(caught.value.hint)
     assert (hint in str(caught.value.hint)) if hint else caught.value.hint is None
+
+
+def test_other_providers_go_over_the_same_wire(asking: Callable[..., Model]) -> None:
+    """Whatever client litellm has for them: redirects are not followed, and slow answers end."""
+    answer = {
+        "id": "m", "type": "message", "role": "assistant", "model": "claude", "stop_reason": "end_turn",
+        "content": [{"type": "text", "text": "hi"}], "usage": {"input_tokens": 9, "output_tokens": 3},
+    }  # fmt: skip
+    elsewhere = Raw(b"", 307, headers={"Location": "http://localhost:1"})
+    script = [Raw(json.dumps(answer).encode()), elsewhere, Says("x", drip_s=0.2), Failure(400, "odd request")]
+    with ScriptedLLM(script) as llm:
+        one = asking(llm, "anthropic/claude-sonnet-4-5", timeout_s=1.5, api_key=SecretStr(KEY))
+        assert ask(one).spent[1:4] == (9, 3, PRICES.usd(9, 3))
+        for said in ("redirects", "did not answer within", r"refused the request \(400\): odd request$"):
+            with pytest.raises(ModelError, match=said):
+                ask(one)
+        assert len(llm.requests) == 4
+
+
+def test_keys_are_written_nowhere(tmp_path: Path) -> None:
+    code = (
+        "import sys\nfrom pydantic import SecretStr\nfrom loopai_runtime.errors import ModelError\n"
+        "from loopai_runtime.layout import Layout\nfrom loopai_runtime.ledger import Ledger\n"
+        "from loopai_runtime.llm import AnswerCache, Endpoint, Model\n"
+        "layout = Layout(sys.argv[2])\n"
+        f"one = Model(Endpoint('openai/x', sys.argv[1], SecretStr({KEY!r})),"
+        " Ledger(layout, max_usd_per_command=1), AnswerCache(layout))\n"
+        "for _ in range(3):\n    try:\n"
+        "        print(one.ask([{'role': 'user', 'content': 'x'}], purpose='write', max_tokens=9, sample=_))\n"
+        "    except ModelError as error:\n        print(error, error.hint)\n"
+    )
+    script = ["fine", Failure(401, f"the key {KEY} is wrong"), Raw(b"<html>")]
+    with ScriptedLLM(script) as llm:
+        done = subprocess.run(
+            [sys.executable, "-W", "error", "-c", code, llm.api_base, str(tmp_path)],
+            capture_output=True,
+            text=True,
+            env=os.environ | {"LITELLM_LOG": "DEBUG", "OPENAI_LOG": "debug"},
+            timeout=120,
+        )
+        assert [asked.headers["authorization"] for asked in llm.requests] == [f"Bearer {KEY}"] * 3
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 3
+    assert KEY not in done.stdout + done.stderr
+    kept = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
+    assert kept
+    assert not any(KEY.encode() in content for content in kept)
+
+
+def test_an_installation_without_litellm_says_what_to_type() -> None:
+    code = (
+        "import sys\nsys.modules['litellm'] = None\nfrom loopai_runtime.errors import MissingExtra\n"
+        "from loopai_runtime.llm import Endpoint\n"
+        "try:\n    Endpoint('gpt-4o-mini').loopback\nexcept MissingExtra as error:\n    print(error.hint)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.strip() == "pip install 'loopai-runtime[llm]'"
+
+
+def test_long_prompts_have_their_higher_price(monkeypatch: pytest.MonkeyPatch) -> None:
+    library = provider.litellm()
+    prices = {"input_cost_per_token": 1e-6, "output_cost_per_token": 2e-6, "litellm_provider": "openai"}
+    above = {"input_cost_per_token_above_200k_tokens": 3e-6, "output_cost_per_token_above_200k_tokens": 5e-6}
+    priority = {"input_cost_per_token_above_200k_tokens_priority": 9e-6}
+    monkeypatch.setitem(library.model_cost, "tiered", prices | above | priority)
+    endpoint = Endpoint("openai/tiered")
+    assert provider.known_prices(endpoint, 200_000) == pytest.approx((1.0, 2.0))
+    assert provider.known_prices(endpoint, 200_001) == pytest.approx((3.0, 5.0))
+    for broken in ({"input_cost_per_token": None}, {"output_cost_per_token": -1}, {"litellm_provider": "other"}):
+        monkeypatch.setitem(library.model_cost, "tiered", prices | broken)
+        assert provider.known_prices(endpoint, 1) is None
 
 
 def test_nobody_listening_is_said_at_once(layout: Layout) -> None:

@@ -23,7 +23,12 @@ def register(app: typer.Typer) -> None:
 
 
 def generate(
-    spec: Annotated[str, typer.Argument(metavar="SPEC", help="The specification (spec.yaml), or - for stdin.")],
+    spec: Annotated[
+        str,
+        typer.Argument(
+            metavar="SPEC", help="The specification (spec.yaml), - for stdin, or a task that scan found."
+        ),
+    ],
     strategy: Annotated[
         str | None,
         typer.Option(
@@ -104,7 +109,7 @@ def generate(
         require_plotting(plot)
     budget_s = options.duration_s(budget, "--budget") if budget else math.inf
     settings = options.settings(data_dir, config)
-    loaded = load(spec)
+    loaded = load(settings.layout.spec_named(spec))
     for sentence in not_applied(loaded.spec):
         say(f"warning: {sentence}")
     ask = Ask(strategy, seed, budget_s, model, max_cost, yes, variance, say)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -87,6 +88,53 @@ def _line(record: dict[str, Any]) -> str:
     name = f"{record.get('task_id')}@{record.get('version')}"
     shown = f"{str(record.get('timestamp'))[:23]}Z  {name}  {record.get('latency_ms')} ms  {what[:80]}  <- {text}"
     return render.printable(shown if len(shown) <= 240 else shown[:239] + "…").replace("\n", " ")
+
+
+@logs_app.command("import")
+def import_(
+    task: Annotated[str, typer.Argument(metavar="TASK", help="The task that the model did.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE…", help="Calls as JSONL, or rows as CSV or JSON.")],
+    columns: Annotated[
+        list[str] | None,
+        typer.Option("--input", metavar="PROPERTY=COLUMN", help="Or the one column; repeat.", show_default=False),
+    ] = None,
+    answer: Annotated[
+        str | None, typer.Option("--output-column", help="The column of the answer.", show_default=False)
+    ] = None,
+    encoding: Annotated[str, typer.Option("--encoding", help="Of a CSV that is not UTF-8.")] = "utf-8",
+    output: options.OutputFormat = Output.TABLE,
+    data_dir: options.DataDir = None,
+    config: options.ConfigFile = None,
+) -> None:
+    """Take over what a model answered before: its answers become labels, its cost the history of the task.
+
+    Without a mapping, JSONL files are read as calls of a model: requests with responses, or a batch's two files.
+    """
+    from loopai_runtime.cli.render import record, say
+    from loopai_runtime.flows.imports import import_calls, import_rows
+
+    layout = options.settings(data_dir, config).layout
+    plain = columns is None and answer is None and all(file.suffix in (".jsonl", ".ndjson") for file in files)
+    if plain:
+        done = import_calls(layout, task, files)
+    else:
+        mapping = _mapping(columns or [])
+        done = import_rows(layout, task, files, columns=mapping, output=answer, encoding=encoding)
+    if output is not Output.TABLE:
+        record(done._asdict(), output)
+    say(f"{done.labels:,} new labels; {done.known:,} were known, {done.unfit + done.skipped:,} did not fit")
+    say(f"next: loopai generate {task}")
+
+
+def _mapping(given: list[str]) -> dict[str, str] | str | None:
+    from loopai_runtime.errors import UsageError
+
+    if len(given) == 1 and "=" not in given[0]:
+        return given[0]
+    pairs = [one.partition("=") for one in given]
+    if any(not separator or not column for _, separator, column in pairs):
+        raise UsageError("--input takes PROPERTY=COLUMN, or one column that is the whole input")
+    return {name: column for name, _, column in pairs} or None
 
 
 @logs_app.command("erase")

@@ -21,6 +21,7 @@ from loopai_runtime.cli import (
     options,
     run,
     sample,
+    scan,
     serve,
     spec,
     validate,
@@ -89,6 +90,7 @@ def _global(
 
 
 for _module in (
+    scan,
     spec,
     generate,
     judge,

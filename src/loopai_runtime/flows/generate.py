@@ -227,13 +227,14 @@ def generate(
         seed = spec.generate.seed if ask.seed is None else ask.seed
         writer = writer_of(spec, layout, config, ask)
         examples = examples_of(loaded, layout, config, ask, seed, writer)
-        synthesis = synthesized(spec, examples, config, ask, seed, writer, show)
+        unlabelled = some(example_files.load_unlabelled(loaded), seed)
+        problem = problem_of(spec, examples, config, unlabelled)
+        synthesis = synthesized(spec, problem, config, ask, seed, writer, show)
         others = range(seed + 1, seed + ask.variance)
-        more = [Run.of(at, synthesized(spec, examples, config, ask, at, writer, show)) for at in others]
+        more = [Run.of(at, synthesized(spec, problem, config, ask, at, writer, show)) for at in others]
         spread = [Run.of(seed, synthesis), *more]
         synthesis, why = tempered(synthesis, examples)
         show("measuring in the sandbox", None)
-        unlabelled = some(example_files.load_unlabelled(loaded), seed)
         latency, survey = measure(synthesis, spec, examples, unlabelled, config)
         gate = Gate(spec.accuracy_target, synthesis.accuracy, spec.latency_target_ms, latency.p99)
         artifact = describe(spec, examples, synthesis, latency, survey, layout, config, time.monotonic() - started)
@@ -300,7 +301,7 @@ def writer_of(spec: TaskSpecification, layout: Layout, config: Config, ask: Ask)
 
 def synthesized(
     spec: TaskSpecification,
-    examples: ExampleSet,
+    problem: Problem,
     config: Config,
     ask: Ask,
     seed: int,
@@ -308,7 +309,6 @@ def synthesized(
     show: Callable[[str, float | None], None],
 ) -> Synthesis:
     """The best program: of the offline candidates, and of a language model where there is one."""
-    problem = problem_of(spec, examples, config)
     strategy = ask.strategy or spec.generate.strategy
     try:
         offline: Synthesis | None = synthesize(
@@ -354,7 +354,9 @@ def _paid(artifact: ProgramArtifact, writing: Writing) -> ProgramArtifact:
     return artifact.model_copy(update={**who, "generation_cost": round(writing.usd, 9)})
 
 
-def problem_of(spec: TaskSpecification, examples: ExampleSet, config: Config) -> Problem:
+def problem_of(
+    spec: TaskSpecification, examples: ExampleSet, config: Config, unlabelled: Sequence[Any] = ()
+) -> Problem:
     return Problem(
         name=spec.name,
         description=spec.description,
@@ -363,6 +365,7 @@ def problem_of(spec: TaskSpecification, examples: ExampleSet, config: Config) ->
         inputs=[example.input for example in examples.examples],
         outputs=[example.output for example in examples.examples],
         groups=examples.groups,
+        unlabelled=unlabelled,
         accuracy_target=spec.accuracy_target,
         offload_target=spec.abstain.target_accuracy if spec.abstain else min(spec.accuracy_target, 0.999),
         offload_confidence=spec.abstain.confidence if spec.abstain else OFFLOAD_CONFIDENCE,
@@ -402,7 +405,7 @@ def measure(
         )
     are_labels = bool(examples.label_counts)
     if others:
-        return latency, of_unlabelled(unlabelled, others, inputs, are_labels)
+        return latency, of_unlabelled(unlabelled, others, inputs, are_labels, synthesis.disputed)
     return latency, of_examples(synthesis.predictions, are_labels, inputs)
 
 

@@ -90,16 +90,27 @@ def of_examples(predictions: Sequence[tuple[Any, float]], are_labels: bool, inpu
 
 
 def of_unlabelled(
-    inputs: Sequence[Any], outcomes: Sequence[Outcome], known: Iterable[Any], are_labels: bool
+    inputs: Sequence[Any],
+    outcomes: Sequence[Outcome],
+    known: Iterable[Any],
+    are_labels: bool,
+    disputed: Sequence[float] = (),
 ) -> Survey:
-    """From inputs and what the program answered to them; `known` are the inputs of the examples."""
-    answered = [(value, one) for value, one in zip(inputs, outcomes, strict=True) if one.status == "success"]
-    answers = [(one.output, 1.0 if one.confidence is None else one.confidence) for _, one in answered]
+    """From inputs and what the program answered to them; `known` are the inputs of the examples.
+
+    `disputed` says of the first inputs how many of the programs that were as good answer otherwise, from 0 to 1.
+    """
+    answered = [at for at, one in enumerate(outcomes) if one.status == "success"]
+    answers = [
+        (one.output, 1.0 if one.confidence is None else one.confidence)
+        for one in (outcomes[at] for at in answered)
+    ]
+    doubts = [disputed[at] if at < len(disputed) else 0.0 for at in answered]
     vocabulary = {word for value in known for word in words(value)}
     met = [word for value in inputs for word in words(value)]
     unknown = sum(word not in vocabulary for word in met) / len(met) if met else 0.0
     reference = _reference("unlabelled", answers, are_labels, round(unknown, 4), inputs)
-    return Survey(reference, _teaching([value for value, _ in answered], answers))
+    return Survey(reference, _teaching([inputs[at] for at in answered], answers, doubts))
 
 
 def _reference(
@@ -123,9 +134,13 @@ def _reference(
     )
 
 
-def _teaching(inputs: Sequence[Any], answers: Sequence[tuple[Any, float]]) -> list[Suggestion]:
+def _teaching(
+    inputs: Sequence[Any], answers: Sequence[tuple[Any, float]], doubts: Sequence[float]
+) -> list[Suggestion]:
     """The least sure answers (uncertainty sampling, Lewis and Gale 1994), near-duplicates once, and the answers in
-    turn, so that one confusion does not take all the places."""
+    turn, so that one confusion does not take all the places. Answers that other programs dispute are as much less
+    sure (query by committee, Seung, Opper and Sompolinsky 1992)."""
+    answers = [(output, sure * (1 - doubt)) for (output, sure), doubt in zip(answers, doubts, strict=True)]
     groups = near_groups(inputs, [jsonl.canonical(value) for value in inputs])
     seen: set[int] = set()
     given: Counter[str] = Counter()

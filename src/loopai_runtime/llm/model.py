@@ -12,6 +12,7 @@ from loopai_runtime.llm import provider
 from loopai_runtime.llm.bill import charge, most_tokens
 from loopai_runtime.llm.cache import Kept
 from loopai_runtime.llm.endpoint import Prices, Reply, Spent
+from loopai_runtime.llm.failures import CallFailed
 from loopai_runtime.llm.form import Form
 from loopai_runtime.schemas import Schema
 
@@ -121,7 +122,7 @@ class Model:
             held = form is not None and not self._refuses_formats and provider.offers_schemas(self.endpoint)
             try:
                 return self._attempt(messages, purpose, max_tokens, temperature, form, held, until)
-            except provider.CallFailed as failed:
+            except CallFailed as failed:
                 if failed.refused_format and held:
                     self._refuses_formats = True
                     continue
@@ -168,7 +169,7 @@ class Model:
             )
             usd, told, wrote, excess = charge(answer, messages, prices, max_tokens, most)
             spent = Spent(self.endpoint.model, told, wrote, usd, False, time.monotonic() - started)
-        except provider.CallFailed as failed:
+        except CallFailed as failed:
             spent = spent if failed.billed else None
             raise
         finally:

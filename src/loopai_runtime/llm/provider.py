@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from loopai_runtime.errors import MissingExtra, ModelError
 from loopai_runtime.llm.endpoint import Prices
-from loopai_runtime.outbound import Exchange, noted
+from loopai_runtime.llm.failures import failure
+from loopai_runtime.outbound import noted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -33,21 +34,6 @@ class Answer(NamedTuple):
     finish_reason: str
     prompt_tokens: int | None
     completion_tokens: int | None
-
-
-class CallFailed(Exception):
-    """No usable answer. `billed`: whether the provider may charge for the call all the same."""
-
-    def __init__(
-        self, message: str, hint: str | None, *, retry: bool, billed: bool, after_s: float | None = None
-    ) -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
-        self.retry = retry
-        self.billed = billed
-        self.after_s = after_s
-        self.refused_format = False
 
 
 def litellm() -> Any:
@@ -230,7 +216,7 @@ def call(
             )
             return _answer(response)
         except Exception as exc:
-            raise failure(endpoint, exc, exchange, timeout_s) from None
+            raise failure(endpoint, exc, exchange, timeout_s, missing_key(endpoint)) from None
 
 
 def _key(endpoint: Endpoint) -> str | None:
@@ -259,97 +245,3 @@ def _answer(response: Any) -> Answer:
 def _tokens(reported: Any) -> int | None:
     whole = isinstance(reported, int) and not isinstance(reported, bool)
     return reported if whole and reported > 0 else None
-
-
-def failure(endpoint: Endpoint, exc: Exception, exchange: Exchange, timeout_s: float) -> CallFailed:
-    """What an exception means, in one line, and whether to try again."""
-    where = endpoint.destination
-    status = exchange.status or (None if exchange.sent else getattr(exc, "status_code", None))
-    if exchange.why:
-        return CallFailed(f"{where} {exchange.why}", "check api_base", retry=False, billed=exchange.sent)
-    if exchange.late:
-        hint = "try again, or ask a faster model"
-        return CallFailed(
-            f"{where} did not answer within {timeout_s:.3g} s", hint, retry=False, billed=exchange.sent
-        )
-    if exchange.status is None and (exchange.sent or _is_connection(exc)):
-        said = "broke the connection off" if exchange.sent else "cannot be reached"
-        # Where nobody listens on this machine, nobody will in a second.
-        again = exchange.sent or not endpoint.loopback
-        return CallFailed(f"{where} {said}", "check api_base and the network", retry=again, billed=exchange.sent)
-    if status is not None and status >= 400 and not (exchange.status and exchange.status < 400):
-        return _of_status(endpoint, status, exc, exchange.retry_after)
-    if exchange.status is not None and exchange.status < 400:
-        hint = "is that the address of an OpenAI-compatible API?"
-        return CallFailed(f"{where} sent an answer that is not one of a model", hint, retry=False, billed=True)
-    said = _first_line(exc, endpoint)
-    return CallFailed(f"{where}: {said}", None, retry=False, billed=exchange.sent)
-
-
-def _is_connection(exc: Exception) -> bool:
-    import httpx
-    import openai
-
-    cause: BaseException | None = exc
-    while cause is not None:
-        if isinstance(cause, httpx.TransportError | openai.APIConnectionError):
-            return True
-        cause = cause.__cause__ or cause.__context__
-    return "Connection error" in str(exc)
-
-
-def _of_status(endpoint: Endpoint, status: int, exc: Exception, retry_after: str | None) -> CallFailed:
-    where, said = endpoint.destination, _first_line(exc, endpoint)
-    if status in (401, 403):
-        variable = missing_key(endpoint)
-        hint = f"set {variable}" if variable else "check the key that the provider's environment variable holds"
-        return CallFailed(f"{where} refused the key ({status}): {said}", hint, retry=False, billed=False)
-    if status == 404:
-        hint = "check the model's name and api_base"
-        return CallFailed(f"{where} does not know {endpoint.model!r}: {said}", hint, retry=False, billed=False)
-    if status == 429:
-        text = f"{where} is over its limit (429): {said}"
-        again = "quota" not in said.lower()  # a bill that is not paid does not go away by waiting
-        hint = "wait, or ask for a higher limit"
-        return CallFailed(text, hint, retry=again, billed=False, after_s=_seconds(retry_after))
-    if status >= 500 or status == 408:
-        text = f"{where} failed with {status}: {said}"
-        # A gateway that gave up may stand before a model that went on.
-        billed = status in (408, 502, 504)
-        return CallFailed(text, "try again later", retry=True, billed=billed, after_s=_seconds(retry_after))
-    failed = CallFailed(f"{where} refused the request ({status}): {said}", None, retry=False, billed=False)
-    failed.refused_format = any(word in said.lower() for word in ("format", "schema", "structured", "grammar"))
-    return failed
-
-
-def _seconds(retry_after: str | None) -> float | None:
-    """Retry-After as seconds, or as a date. None: nothing that can be used."""
-    if not retry_after:
-        return None
-    try:
-        return max(0.0, float(retry_after))
-    except ValueError:
-        pass
-    import time
-    from email.utils import parsedate_to_datetime
-
-    try:
-        return max(0.0, parsedate_to_datetime(retry_after).timestamp() - time.time())
-    except (ValueError, TypeError, OverflowError):
-        return None
-
-
-def _first_line(exc: Exception, endpoint: Endpoint) -> str:
-    """What the provider said, short, and without any key that it or litellm repeats."""
-    import re
-
-    text = str(getattr(exc, "message", "") or exc)
-    text = text.rpartition("Exception - ")[2] or text
-    secrets = [endpoint.api_key.get_secret_value()] if endpoint.api_key else []
-    secrets += [value for name, value in os.environ.items() if "KEY" in name and len(value) >= 8]
-    for secret in secrets:
-        text = text.replace(secret, "…")
-    text = re.sub(r"\bsk-[\w.*-]{4,}|\bBearer\s+\S+", "…", text)
-    lines = [" ".join(line.split()) for line in text.splitlines() if line.strip()]
-    first = lines[0] if lines else type(exc).__name__
-    return first[:200] + ("…" if len(first) > 200 else "")

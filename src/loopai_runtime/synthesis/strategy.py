@@ -69,6 +69,8 @@ class Problem:
     """The accuracy that what is answered must have, with `offload_confidence`."""
     offload_confidence: float = 0.95
     description: str = ""
+    unlabelled: Sequence[JSON] = field(default=(), repr=False)
+    """Inputs that nobody has answered."""
     memo: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
     forbidden: Callable[[str], bool] | None = field(default=None, repr=False)
     """Which features no program may contain, such as personal data."""
@@ -222,3 +224,5 @@ class Synthesis:
     """The rows that `predictions` are of; None: all of them."""
     unseen: Callable[[Rows], list[Prediction]] | None = field(default=None, repr=False, compare=False)
     """What a program made in the same way from all other rows answers to these; another is compared with that."""
+    disputed: Sequence[float] = field(default=(), repr=False)
+    """For each unlabelled input (of the first of them) the weight of other programs that answer it otherwise."""

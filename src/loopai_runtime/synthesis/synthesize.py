@@ -196,6 +196,7 @@ class _Contest:
             suspects=[] if trial.kind == "extract" else _suspects(problem, self._rows, trial, sure, hits),
             more_examples=more,
             advice=_advice(accuracy, problem.accuracy_target, more),
+            judged_rows=self._rows,
             unseen=lambda part: unseen(self._whole, maker, part, self._seed)[at],
         )
 

@@ -23,6 +23,8 @@ SECONDS = 10.0
 _FOLDS = 5
 _FOLDED_ROWS = 200
 _FEW_LABELS = 0.5
+_ASKED = 300
+"""Unlabelled inputs that the programs which fit are compared on."""
 
 
 def is_transformation(problem: Problem) -> bool:
@@ -35,7 +37,8 @@ def is_transformation(problem: Problem) -> bool:
 def write(problem: Problem, seed: int) -> Synthesis | None:
     """The program that the examples support, or None where nothing that fits them would generalise."""
     started = time.monotonic()
-    made = transform(problem.inputs, problem.outputs, name=problem.name, seconds=SECONDS)
+    unlabelled = problem.unlabelled[:_ASKED]
+    made = transform(problem.inputs, problem.outputs, name=problem.name, unlabelled=unlabelled, seconds=SECONDS)
     if made is None:
         return None
     predictions = _unseen(problem, made, seed)
@@ -62,7 +65,8 @@ def write(problem: Problem, seed: int) -> Synthesis | None:
         offload=offload(sure, right, problem.groups, problem.offload_target, problem.offload_confidence),
         suspects=[],
         more_examples=None,
-        advice=_advice(made, problem.accuracy_target),
+        advice=_advice(made, problem),
+        disputed=made.disagreement,
         unseen=lambda part: [Prediction(*answer) for answer in _without(problem, part)],
     )
 
@@ -121,15 +125,20 @@ def _complexity(made: Transformation) -> dict[str, int]:
     }
 
 
-def _advice(made: Transformation, target: float) -> str:
-    """The input whose output would settle which reading is right."""
-    parts: Sequence[str] = []
+def _advice(made: Transformation, problem: Problem) -> str:
+    """The input whose output would settle which reading is right, and the one that most programs part on."""
+    parts: list[str] = []
     if made.separating is not None:
         asked = jsonl.dumps(made.separating.input)
-        parts = [
+        parts.append(
             f"two readings fit the examples: to {asked} one answers {jsonl.dumps(made.separating.answer)},"
             f" the other {jsonl.dumps(made.separating.other)}; an example with its output settles it"
-        ]
-    elif made.confidence < target:
-        parts = ["examples of every kind of input, above all of unusual ones, raise the confidence"]
+        )
+    if made.next_input is not None:
+        value = problem.unlabelled[made.next_input]
+        if made.separating is None or value != made.separating.input:
+            share = made.disagreement[made.next_input]
+            parts.append(f"label {jsonl.dumps(value)} next: programs that fit as well part on it ({share:.0%})")
+    if not parts and made.confidence < problem.accuracy_target:
+        parts.append("examples of every kind of input, above all of unusual ones, raise the confidence")
     return "; ".join(parts)

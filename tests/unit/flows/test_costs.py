@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from datetime import UTC, datetime, timedelta
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -118,8 +119,9 @@ def test_the_specifications_price_counts_for_as_many_tokens_as_the_texts_have(la
     assert call.usd == pytest.approx((call.prompt_tokens * 1.0 + call.completion_tokens * 10.0) / 1e6)
 
 
+@pytest.mark.skipif(find_spec("litellm") is None, reason="litellm is not installed")
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
 def test_another_model_is_compared_by_the_tokens_that_were_measured(layout: Layout) -> None:
-    pytest.importorskip("litellm")
     pay(layout, "validate", 0.01, tokens=(1000, 100))
     log(layout, 10)
     call = costs(layout, "spam", model="gpt-4o-mini").call

@@ -51,3 +51,10 @@ def test_a_failed_execution_is_not_suggested() -> None:
         [{"text": "x"}, {"text": "y"}], [Outcome("error"), Outcome("success", "a", 0.5)], [], True
     )
     assert [one.input for one in found.suggestions] == [{"text": "y"}]
+
+
+def test_what_programs_dispute_is_suggested_before_what_one_doubts() -> None:
+    inputs = [{"text": text} for text in ("alpha bravo", "carol delta", "early forest")]
+    outcomes = [Outcome("success", label, sure) for label, sure in (("a", 0.5), ("b", 0.9), ("c", 0.8))]
+    found = of_unlabelled(inputs, outcomes, [], are_labels=False, disputed=[0.0, 0.6])
+    assert [(one.output, one.confidence) for one in found.suggestions] == [("b", 0.36), ("a", 0.5), ("c", 0.8)]

@@ -142,7 +142,7 @@ def test_examples_and_specification_are_kept_private(tmp_path: Path) -> None:
     save(layout, loaded, load_examples(loaded))
     save(layout, loaded, load_examples(loaded))
     assert [p.stat().st_mode & 0o777 for p in (layout.spec("t"), layout.examples("t"))] == [0o600, 0o600]
-    assert sorted(p.name for p in layout.task("t").iterdir()) == ["examples.jsonl", "spec.yaml"]
+    assert sorted(p.name for p in layout.task("t").iterdir()) == ["examples.jsonl", "spec.origin", "spec.yaml"]
     assert specfile.load(layout.spec("t")).spec == loaded.spec
 
 

@@ -11,7 +11,7 @@ import pytest
 from tests import shared_data
 
 from loopai_runtime.sandbox.pool import check
-from loopai_runtime.synthesis.learners.extract import Extract
+from loopai_runtime.synthesis.learners.extract import Extract, tagging
 from loopai_runtime.synthesis.learners.extract.extraction import Extraction
 from loopai_runtime.synthesis.learners.extract.reading import date_as, decimal_number, whole_number
 from loopai_runtime.synthesis.strategy import Calibration, Problem
@@ -197,3 +197,77 @@ def test_ten_lines_of_a_real_log_are_enough(name: str) -> None:
     rows = [(row["input"], row["output"]) for row in random.Random(3).sample(train, 10)]
     run = program(rows)
     assert sum(run(row["input"]) == row["output"] for row in test[:300]) >= 270
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["linux", "proxifier", "android"])
+def test_more_lines_of_a_log_are_never_read_worse(name: str) -> None:
+    train, test = (shared_data.rows(f"extract_log_{name}", part) for part in ("train", "test"))
+    for seed in range(3):
+        order = random.Random(f"m{seed}").sample(train, 60)
+        right = []
+        for n in (5, 10, 20, 30, 60):
+            model = learn([(row["input"], row["output"]) for row in order[:n]])
+            right.append(sum(model.answer(row["input"]).output == row["output"] for row in test[:300]))
+        assert right == sorted(right)
+
+
+FRUIT = ["apple", "dark pear", "kiwi", "sour plum", "fig", "melon ball"]
+
+
+def basket(seed: int) -> tuple[int, list[dict[str, Any]]]:
+    draw = random.Random(seed)
+    count = draw.randrange(4)
+    return 100 + seed, [
+        {"name": draw.choice(FRUIT), "pieces": draw.randrange(1, 30), "price": draw.randrange(50, 999) / 100}
+        for _ in range(count)
+    ]
+
+
+def listed(seed: int) -> tuple[Any, Any]:
+    order, items = basket(seed)
+    lines = [f"- {one['pieces']} x {one['name']} at {one['price']:.2f} EUR" for one in items]
+    return {"text": "\n".join([f"Order {order}", *lines, "Thanks, Bo"])}, {"order": order, "items": items}
+
+
+def in_a_sentence(seed: int) -> tuple[Any, Any]:
+    order, items = basket(seed)
+    parts = "; ".join(f"{one['name']} ({one['pieces']}, {one['price']:.2f})" for one in items)
+    return {"text": f"Order {order}: {parts}. Ship soon."}, {"order": order, "items": items}
+
+
+def table(seed: int) -> tuple[Any, Any]:
+    items = basket(seed)[1]
+    lines = [f"{one['name']} | {one['pieces']} | {one['price']:.2f}" for one in items]
+    return {"text": "\n".join(["name | pieces | price", *lines])}, items
+
+
+def cards(seed: int) -> tuple[Any, Any]:
+    draw = random.Random(seed)
+    people: list[dict[str, Any]] = []
+    for _ in range(1 + draw.randrange(3)):
+        one = {"name": draw.choice(["Ada Byron", "Bo Li", "Cy Tan"]), "tags": draw.sample(["a1", "b2", "c3"], 2)}
+        people.append(
+            one | ({"phone": f"+44 20 {draw.randrange(1000, 9999)} 0100"} if draw.random() < 0.5 else {})
+        )
+    blocks = [
+        f"Name: {one['name']}\nTags: {', '.join(one['tags'])}"
+        + (f"\nPhone: {one['phone']}" if "phone" in one else "")
+        for one in people
+    ]
+    return {"text": "\n\n".join(blocks)}, {"people": people}
+
+
+@pytest.mark.parametrize("row", [listed, in_a_sentence, table, cards])
+def test_a_list_of_objects_is_cut_into_records_and_each_is_read(row: Callable[[int], tuple[Any, Any]]) -> None:
+    run = program([row(seed) for seed in range(10)])
+    unseen = [row(seed) for seed in range(100, 160)]
+    assert sum(run(value) == output for value, output in unseen) >= 57
+
+
+def test_of_a_thousand_characters_of_free_text_most_is_not_searched() -> None:
+    model = learn([booking(seed) for seed in range(60)]).tagger
+    assert model is not None
+    words = tagging.WORD.findall("the quick brown fox jumps over a lazy dog while nobody looks at the moon " * 14)
+    rows = tagging.hopes(*tagging.scored(words, model.tables, model.size), model.size)
+    assert len(rows) < len(words) / 5

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from loopai_runtime.errors import SpecError
@@ -52,3 +54,13 @@ def test_two_readings_are_settled_by_an_example_that_the_advice_names() -> None:
 def test_where_nothing_generalises_no_program_is_written() -> None:
     with pytest.raises(SpecError, match="nothing short explains"):
         synthesize(problem([("a1", "zebra"), ("b2", "monkey"), ("c3", "giraffe")]), strategy="dsl", seed=0)
+
+
+def test_unlabelled_inputs_tell_readings_apart_and_the_most_disputed_is_named() -> None:
+    twins = problem([("3/3/2026", "March 3, 2026"), ("7/7/2025", "July 7, 2025")])
+    made = synthesize(
+        replace(twins, unlabelled=[{"text": "5/5/2024"}, {"text": "3/4/2024"}]), strategy="dsl", seed=0
+    )
+    assert len(made.disputed) == 2
+    assert made.disputed[0] < 0.01 < made.disputed[1]
+    assert '{"text": "3/4/2024"}' in made.advice

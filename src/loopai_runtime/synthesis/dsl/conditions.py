@@ -6,12 +6,15 @@ table of the outputs. Both are what makes a condition say more than the examples
 
 from __future__ import annotations
 
+import itertools
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple
 
+from loopai_runtime.synthesis.dsl import library
 from loopai_runtime.synthesis.dsl.costs import COSTS, constant
 from loopai_runtime.synthesis.dsl.views import quote, raw
 
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
 SUPPORT = 2
 _TRIED = 60
 _DEPTH = 3
+_LIMITS = 40
 
 
 class Test(NamedTuple):
@@ -145,6 +149,7 @@ def _tests(names: Sequence[str], rows: Sequence[dict[str, str]]) -> Iterator[Tes
 
         yield ask(name, values, 0.2, f"{name} is not empty")
         yield from _literal(name, values, ask)
+        yield from _thresholds(name, values, ask)
         for pattern, says, cost in _CLASSES:
             yield ask(
                 f"re.search({raw(pattern)}, {name})",
@@ -179,6 +184,37 @@ def _tests(names: Sequence[str], rows: Sequence[dict[str, str]]) -> Iterator[Tes
                 1.2,
                 f"{name} has more than {length} characters",
             )
+
+
+def _thresholds(name: str, values: Sequence[str], ask: Callable[..., Test]) -> Iterator[Test]:
+    """Whether the number in a text reaches a limit: the roundest one between two that the examples have."""
+    try:
+        numbers = [library.number(value) for value in values]
+    except ValueError:
+        return
+    for low, high in itertools.pairwise(sorted(set(numbers))[:_LIMITS]):
+        limit = _roundest(low, high)
+        shown = library.plain(limit)
+        source = shown if limit == limit.to_integral_value() else f"Decimal({quote(shown)})"
+        price = 0.5 + 0.25 * len(limit.normalize().as_tuple().digits)
+        yield ask(
+            f"number({name}) >= {source}",
+            [number >= limit for number in numbers],
+            price,
+            f"the number in {name} is at least {shown}",
+        )
+
+
+def _roundest(low: Decimal, high: Decimal) -> Decimal:
+    """The number above `low` and up to `high` with the fewest digits, of these the one nearest to their middle."""
+    middle = (low + high) / 2
+    for power in range(high.adjusted() + 1, -13, -1):
+        unit = Decimal(1).scaleb(power)
+        first = (low / unit).to_integral_value("ROUND_FLOOR") + 1
+        last = (high / unit).to_integral_value("ROUND_FLOOR")
+        if first <= last:
+            return min(max((middle / unit).to_integral_value(), first), last) * unit
+    return high
 
 
 def _literal(name: str, values: Sequence[str], ask: Callable[..., Test]) -> Iterator[Test]:

@@ -20,6 +20,7 @@ from loopai_runtime.synthesis.dsl.costs import COSTS, constant, cost
 from loopai_runtime.synthesis.dsl.dates import dates, times
 from loopai_runtime.synthesis.dsl.emit import emit
 from loopai_runtime.synthesis.dsl.numbers import bases, numbers
+from loopai_runtime.synthesis.dsl.pieces import pieces
 from loopai_runtime.synthesis.dsl.program import Runner
 from loopai_runtime.synthesis.dsl.search import Program, concatenations
 from loopai_runtime.synthesis.dsl.slices import slices
@@ -84,6 +85,8 @@ def gather(names: Sequence[str], rows: Sequence[Row], outputs: Sequence[str]) ->
             continue
         note(View(name, values, ("column",), name))
         for view in parts(name, values, name):
+            note(view)
+        for view in pieces(name, values, name):
             note(view)
         slices(pool, name, values, name)
         if all(values):
@@ -185,7 +188,7 @@ def transform(
     seconds: float = 10.0,
 ) -> Transformation | None:
     """The likeliest program that explains all examples, or None where none generalises."""
-    named = variables([*inputs, *unlabelled])
+    named = variables(inputs)
     if named is None or not inputs or not all(isinstance(output, str) for output in outputs):
         return None
     names = list(named)

@@ -90,6 +90,53 @@ def scientific(x: Decimal, decimals: int) -> str:
     return fixed(x.scaleb(-power), decimals) + "E" + str(power)
 
 
+TITLES = "mr|mrs|ms|miss|dr|prof|professor|sir|dame|rev|hon|herr|frau|mme|mlle|monsieur|madame"
+SUFFIXES = "jr|sr|ii|iii|iv|phd|ph\\.d|md|m\\.d|esq"
+
+
+def person_pieces(text: str) -> dict[str, str]:
+    """The pieces of a name such as "Dr. Ada M. Lovelace", "Lovelace, Ada" or "Alan Turing Jr."."""
+    text = " ".join(text.split())
+    found = re.search(r"(?i),? (" + SUFFIXES + r")\.?$", text)
+    suffix, text = (found[1], text[: found.start()]) if found else ("", text)
+    found = re.match(r"(?i)(?:(?:" + TITLES + r")\b\.? )+", text)
+    title, text = (found[0].strip(), text[found.end() :]) if found else ("", text)
+    last, comma, rest = text.partition(",")
+    words = [*rest.split(), last] if comma else text.split()
+    if len(words) < 2:
+        raise ValueError("no first and last name in " + text)
+    middle = " ".join(words[1:-1])
+    return {"title": title, "first": words[0], "middle": middle, "last": words[-1], "suffix": suffix}
+
+
+def phone_pieces(text: str) -> dict[str, str]:
+    """The pieces of a phone number: country code, national digits, and of ten digits area, exchange and line."""
+    if re.search(r"[^\d\s().+/-]", text):
+        raise ValueError("no phone number: " + text)
+    digits = re.sub(r"\D", "", text.replace("(0)", ""))
+    size = 1 if len(digits) == 11 and digits[0] == "1" else 0
+    if text.strip().startswith("+"):
+        short = re.match(r"[17]|2[07]|3[0-469]|4[013-9]|5[1-8]|6[0-6]|8[1246]|9[0-58]", digits)
+        size = len(short[0]) if short else 3
+    country, rest = digits[:size], digits[size:]
+    if not 6 <= len(rest) <= 12:
+        raise ValueError("no phone number: " + text)
+    found = {"country": country, "national": rest}
+    if len(rest) == 10:
+        found.update({"area": rest[:3], "exchange": rest[3:6], "line": rest[6:]})
+    return found
+
+
+def address_pieces(text: str) -> dict[str, str]:
+    """The pieces of an address such as "12 Main St, Apt 4, Springfield, IL 62704"."""
+    home = r"(?P<number>\d+[A-Za-z]?)\s+(?P<street>[^,\n]+?)(?:[,\n]\s*(?P<unit>(?:Apt|Suite|Unit|#)[^,\n]*))?"
+    town = r"(?P<city>[^,\d\n]+?),?\s+(?P<state>[A-Z]{2}),?\s+(?P<zip>\d{5}(?:-\d{4})?)"
+    found = re.fullmatch(r"\s*" + home + r"[,\n]\s*" + town + r"(?:,.*)?\s*", text)
+    if found is None:
+        raise ValueError("no address in " + text)
+    return found.groupdict("")
+
+
 MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
 DAYS = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 
@@ -100,6 +147,11 @@ def read_date(text: str, order: str) -> date:
     week = re.search(r"(?i)\b(mon|tue|wed|thu|fri|sat|sun)[a-z]*,? w(?:ee)?k (\d{1,2}) (?:in|of) (\d{4})", text)
     if week:
         return date.fromisocalendar(int(week[3]), int(week[2]), DAYS.index(week[1].lower()) + 1)
+    nth = re.search(r"(?i)\b([a-z]{3})[a-z]*,? (\d{4}),? (mon|tue|wed|thu|fri|sat|sun)[a-z]* ([1-5])\b", text)
+    if nth and nth[1].lower() in MONTHS:  # March 2026, Tuesday 3: the third Tuesday of it
+        first = date(int(nth[2]), MONTHS.index(nth[1].lower()) + 1, 1)
+        days = (DAYS.index(nth[3].lower()) - first.weekday()) % 7 + 7 * (int(nth[4]) - 1)
+        return first + timedelta(days=days)
     found = re.fullmatch(r"\s*(\d{4})[ -](\d{1,3})\s*", text)
     if found:
         return date(int(found[1]), 1, 1) + timedelta(days=int(found[2]) - 1)

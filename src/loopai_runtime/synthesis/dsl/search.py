@@ -19,6 +19,7 @@ from loopai_runtime.synthesis.dsl.costs import COSTS, constant
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+READ_ONCE = ("person", "phone", "address")
 _POPS = 20_000
 _WORD = re.compile(r"[^\W_]+")
 
@@ -66,7 +67,7 @@ def concatenations(pool: Pool, inputs: Sequence[str], keep: int, deadline: float
             else:
                 after = tuple([place + len(value) for place, value in zip(at, values, strict=True)])
                 for extra, atom in same:
-                    if atom.lets and any(isinstance(one, Atom) and one.lets == atom.lets for one in pieces):
+                    if any(isinstance(one, Atom) and _shares(one, atom) for one in pieces):
                         extra += COSTS["shared"]
                     heapq.heappush(heap, (price + extra, next(count), after, (*pieces, atom)))
         if not pieces or isinstance(pieces[-1], Atom):
@@ -74,6 +75,13 @@ def concatenations(pool: Pool, inputs: Sequence[str], keep: int, deadline: float
                 after = tuple([place + len(text) for place in at])
                 heapq.heappush(heap, (price + extra, next(count), after, (*pieces, text)))
     return found
+
+
+def _shares(one: Atom, other: Atom) -> bool:
+    """Whether two atoms are parts of one date or time, or pieces of one name, phone number or address."""
+    if other.lets:
+        return one.lets == other.lets
+    return other.traits[0] in READ_ONCE and one.traits[0] == other.traits[0]
 
 
 def _edges(pool: Pool) -> dict[int, list[tuple[tuple[str, ...], list[tuple[float, Atom]]]]]:

@@ -21,7 +21,8 @@ def program_in(text: str) -> str | None:
     none does, blocks that do so together are one program.
     """
     text = _THOUGHT.sub("", text).replace("\r\n", "\n")
-    blocks = [match[3] for match in _FENCE.finditer(text) if match[2].lower() in ("", "python", "py", "python3")]
+    fences = [match for match in _FENCE.finditer(text) if match[2].lower() in ("", "python", "py", "python3")]
+    blocks = [_dedented(match[3]) for match in fences]
     whole = [block for block in blocks if _ENTRY.search(block)]
     if whole:
         code = whole[-1] if _alone(whole[-1], blocks) else "\n\n".join(blocks)
@@ -30,7 +31,6 @@ def program_in(text: str) -> str | None:
         code = text[start.start() if start else 0 :]
     else:
         return None
-    code = _dedented(code)
     return code if len(code) <= MAX_SOURCE else None
 
 

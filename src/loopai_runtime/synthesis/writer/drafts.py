@@ -6,7 +6,6 @@ been written by then goes on.
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -14,6 +13,7 @@ from loopai_runtime import jsonl
 from loopai_runtime.errors import CapReached, Fault, MissingExtra, ModelError, PolicyRefused
 from loopai_runtime.synthesis.writer import prompts
 from loopai_runtime.synthesis.writer.answers import program_in
+from loopai_runtime.synthesis.writer.parallel import at_once
 from loopai_runtime.synthesis.writer.runs import Opinion
 from loopai_runtime.synthesis.writer.showing import chosen
 
@@ -139,8 +139,7 @@ class Workshop:
         Calls that are under way together each reserve the most they can cost; one that was refused for that alone
         is made again when the others have settled.
         """
-        with ThreadPoolExecutor(AT_ONCE) as threads:
-            answers = list(threads.map(lambda draft: self._ask(draft, purpose), drafts))
+        answers = at_once(AT_ONCE, lambda draft: self._ask(draft, purpose), drafts)
         for at, draft in enumerate(drafts):
             if isinstance(answers[at], CapReached) and not self.stopped:
                 answers[at] = self._ask(draft, purpose)

@@ -12,7 +12,7 @@ from loopai_runtime.synthesis.abstain import offload
 from loopai_runtime.synthesis.calibrate import calibrate, probability
 from loopai_runtime.synthesis.judge import standard_error
 from loopai_runtime.synthesis.select import corrected
-from loopai_runtime.synthesis.strategy import Calibration, Suspect, Synthesis
+from loopai_runtime.synthesis.strategy import Calibration, Prediction, Suspect, Synthesis
 from loopai_runtime.synthesis.synthesize import CONFIDENCE, SURELY_WRONG, complexity
 from loopai_runtime.synthesis.writer.contest import CHECKED_ROWS
 
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 _INDEPENDENT = 0.8
 """What a judged row counts as a draw: programs for different sets of rows share most of what they learned from."""
+
+_FAR = 2.5
+"""Evidence that nobody doubts, or believes in."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,7 @@ def made(
     """
     rows, answers = entrant.rows, entrant.answers
     hits = [jsonl.canonical(one.output) == problem.keys[row] for row, one in zip(rows, answers, strict=True)]
-    calibration = calibrate(answers, hits) if rows else Calibration(0.0, 0.0, 0.0)
+    calibration = _calibrated(answers, hits) if rows else Calibration(0.0, 0.0, 0.0)
     code = entrant.emit(calibration)
     if not _as_judged(problem, code, entrant, runner):
         return None
@@ -81,6 +84,12 @@ def made(
         judged_rows=rows,
         advice="" if rows else "two examples at least are needed to judge a program",
     )
+
+
+def _calibrated(answers: Sequence[Prediction], hits: Sequence[bool]) -> Calibration:
+    """Where all of a few answers were right they do not say what evidence is worth: it is believed a little."""
+    anchors = [Prediction(None, -_FAR), Prediction(None, _FAR)]
+    return calibrate([*answers, *anchors], [*hits, False, True])
 
 
 def _suspects(problem: Problem, entrant: Entrant, hits: Sequence[bool], sure: Sequence[float]) -> list[Suspect]:

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from loopai_runtime.synthesis.strategy import JSON, Problem, Synthesis
-    from loopai_runtime.synthesis.writer.contest import Entrant
     from loopai_runtime.synthesis.writer.drafts import Asks
     from loopai_runtime.synthesis.writer.plan import Share
     from loopai_runtime.synthesis.writer.runs import Bench

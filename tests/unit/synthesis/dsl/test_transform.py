@@ -79,6 +79,49 @@ TASKS: dict[str, tuple[Pairs, Pairs]] = {
     "padding": ([("7", "00007"), ("123", "00123"), ("45", "00045")], [("99999", "99999"), ("1", "00001")]),
     "digits of another script": ([("٣٤٥", "345"), ("١٢", "12")], [("٩٠", "90")]),
     "accents": ([("café", "cafe"), ("naïve", "naive")], [("crème brûlée", "creme brulee")]),
+    "names with and without titles": (
+        [
+            ("Dr. Ada Lovelace", "Lovelace, A."),
+            ("Alan Turing", "Turing, A."),
+            ("Prof. Grace B. Hopper", "Hopper, G."),
+        ],
+        [("Mr. Niklaus Wirth", "Wirth, N."), ("Frances Allen", "Allen, F.")],
+    ),
+    "names in either order": (
+        [("Lovelace, Ada", "Ada Lovelace"), ("Alan Turing", "Alan Turing"), ("Hopper, Grace", "Grace Hopper")],
+        [("Hoare, Tony", "Tony Hoare"), ("Frances Allen", "Frances Allen")],
+    ),
+    "family name before a suffix": (
+        [("Sammy Davis Jr.", "Davis"), ("Ada Lovelace", "Lovelace"), ("John Smith, PhD", "Smith")],
+        [("Bo Li III", "Li")],
+    ),
+    "phone numbers written in several ways": (
+        [
+            ("(425) 390-9292", "425-390-9292"),
+            ("206.555.0100", "206-555-0100"),
+            ("+1 312 555 0199", "312-555-0199"),
+        ],
+        [("1-415-555-2671", "415-555-2671"), ("4155552671", "415-555-2671")],
+    ),
+    "country codes": (
+        [("+442079460958", "44"), ("+13125550199", "1"), ("+35315550100", "353")],
+        [("+4930123456", "49")],
+    ),
+    "city of an address": (
+        [
+            ("12 Main St, Springfield, IL 62704", "Springfield"),
+            ("9 Elm Ave, Apt 4, Reno, NV 89501-1234", "Reno"),
+            ("100 Oak Road, Salt Lake City, UT 84101", "Salt Lake City"),
+        ],
+        [("5 A St, Unit 3, Bo Town, CA 90001", "Bo Town")],
+    ),
+    "bands of a number": (
+        [
+            (f"{age}", "child" if age < 18 else "adult" if age < 65 else "senior")
+            for age in (3, 12, 17, 18, 30, 64, 66, 70, 90)
+        ],
+        [("5", "child"), ("60", "adult"), ("100", "senior")],
+    ),
     "acronym": (
         [("as soon as possible", "ASAP"), ("for your information", "FYI"), ("best before", "BB")],
         [("in real life", "IRL")],
@@ -121,6 +164,16 @@ def test_a_condition_takes_two_examples_a_branch() -> None:
     assert made.form == "conditional"
     assert program(made)["run"]("555-0199") == "425-555-0199"
     assert program(made)["run"]("312-555-0199") == "312-555-0199"
+
+
+def test_a_limit_between_numbers_takes_two_examples_on_either_side() -> None:
+    light = [(f"{n} kg", f"{n} kg") for n in (3, 12, 49)]
+    heavy = [(f"{n} kg", f"heavy ({n})") for n in (151, 199, 170)]
+    made = learned([*light, *heavy])
+    assert "if number(text) >= 100:" in made.code
+    assert program(made)["run"]("600 kg") == "heavy (600)"
+    few = transform([given for given, _ in [*light, heavy[0]]], [output for _, output in [*light, heavy[0]]])
+    assert few is None or few.form == "straight"
 
 
 @pytest.mark.parametrize(

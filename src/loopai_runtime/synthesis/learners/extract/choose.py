@@ -10,22 +10,23 @@ from __future__ import annotations
 import random
 from collections import Counter
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from loopai_runtime import jsonl
 from loopai_runtime.synthesis.folds import folds
 from loopai_runtime.synthesis.learners.extract import formats as formats_
-from loopai_runtime.synthesis.learners.extract import landmarks, locate, reading, tagger
+from loopai_runtime.synthesis.learners.extract import landmarks, locate, reading, records, tagger
 from loopai_runtime.synthesis.learners.extract.extraction import Extraction, Plan
-from loopai_runtime.synthesis.learners.extract.leaves import JSON, Path, Shape, shape_of
+from loopai_runtime.synthesis.learners.extract.leaves import JSON, Path, Shape, schema_at, shape_of
+from loopai_runtime.synthesis.strategy import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from loopai_runtime.synthesis.learners.extract.formats import Format
     from loopai_runtime.synthesis.learners.extract.locate import Source
-    from loopai_runtime.synthesis.strategy import Problem, Rows
+    from loopai_runtime.synthesis.strategy import Rows
 
 GOOD_ENOUGH = 0.97  # share of unseen examples that a field's rules must get right, or the tagger is tried
 RULES_FROM = 400  # rows that rules are learned from and judged on
@@ -46,13 +47,14 @@ class Examples:
     texts: list[list[str]]
     outputs: list[JSON]
     sources: Sequence[Source | None]
+    schema: dict[str, JSON]
     memo: dict[tuple[int, ...], tuple[Examples, Examples]] = field(default_factory=dict, repr=False)
     rules: dict[int, landmarks.Rule | None] = field(default_factory=dict, repr=False)
+    lists: dict[int, records.Records | None] = field(default_factory=dict, repr=False)
 
     def some(self, rows: Sequence[int]) -> Examples:
-        return replace(
-            self, texts=[self.texts[r] for r in rows], outputs=[self.outputs[r] for r in rows], memo={}, rules={}
-        )
+        texts, outputs = [self.texts[row] for row in rows], [self.outputs[row] for row in rows]
+        return replace(self, texts=texts, outputs=outputs, memo={}, rules={}, lists={})
 
     def folded(self, part: Sequence[int]) -> tuple[Examples, Examples]:
         """The examples outside of a part, and those in it; the same objects for the same part."""
@@ -70,6 +72,16 @@ class Examples:
             many = self.shape.leaves[at].many
             self.rules[at] = landmarks.learn(self.samples[at], source.change, many) if source else None
         return self.rules[at]
+
+    def records(self, at: int) -> records.Records | None:
+        """How a list of objects is read."""
+        source, leaf = self.sources[at], self.shape.leaves[at]
+        if at not in self.lists and source is not None:
+            rows = zip(self.texts, self.outputs, strict=True)
+            samples = [records.Sample(texts[source.text], leaf.values(output)) for texts, output in rows]
+            schema = schema_at(self.schema, leaf.path).get("items") or {}
+            self.lists[at] = records.learn(samples, schema, partial(_learn_piece, schema))
+        return self.lists.get(at)
 
     @cached_property
     def formats(self) -> dict[int, list[Format]]:
@@ -114,8 +126,16 @@ def examples_of(problem: Problem, rows: Rows) -> Examples:
     outputs = [problem.outputs[row] for row in rows]
     shape = shape_of(outputs, problem.output_schema)
     chosen = [texts[row] for row in rows]
-    sources = [locate.source_of(leaf, chosen, outputs) for leaf in shape.leaves]
-    return Examples(shape, paths, chosen, outputs, sources)
+    sources = [
+        (records if leaf.kind == "object" else locate).source_of(leaf, chosen, outputs) for leaf in shape.leaves
+    ]
+    return Examples(shape, paths, chosen, outputs, sources, problem.output_schema)
+
+
+def _learn_piece(schema: dict[str, JSON], pieces: Sequence[str], objects: Sequence[JSON]) -> Extraction:
+    """Learn to read a record; of so little text, not by a tagger."""
+    problem = Problem("record", {}, schema, pieces, objects, range(len(pieces)))
+    return learn(problem, range(len(pieces)), 0, tagging=False)
 
 
 def _text_paths(problem: Problem) -> list[Path]:
@@ -156,7 +176,7 @@ class Tally(NamedTuple):
 NO_TALLY = Tally()
 
 
-def learn(problem: Problem, rows: Rows, seed: int) -> Extraction:
+def learn(problem: Problem, rows: Rows, seed: int, tagging: bool = True) -> Extraction:
     """Choose a way for each field, then learn all of them from all rows."""
     whole = examples_of(problem, rows)
     draw = random.Random(seed)  # noqa: S311  a seed, not a secret
@@ -172,7 +192,7 @@ def learn(problem: Problem, rows: Rows, seed: int) -> Extraction:
     lacking = [
         at
         for at, source in enumerate(whole.sources)
-        if source and source.share > LEAST_SHARE and _lacks(held[at][ways[at]])
+        if tagging and source and source.share > LEAST_SHARE and _lacks(held[at][ways[at]])
     ]
     rounds = tagger.rounds_for(len(rows))[0]
     if lacking and len(parts) > 1 and len(few) >= 2 * INNER_FOLDS:
@@ -206,10 +226,14 @@ def _plan(examples: Examples, at: int, way: str, tally: Tally = NO_TALLY, tag: i
     leaf, source = examples.shape.leaves[at], examples.sources[at]
     if way == "constant" or source is None:
         return Plan(leaf, "constant", constant=_usual(examples, at), held=tally.right, judged=tally.judged)
+    if way == "records":
+        made = examples.records(at)
+        way = "constant" if made is None else way
+        return Plan(leaf, way, source.text, records=made, held=tally.right, judged=tally.judged)
     rule = None
     if way in ("format", "rule"):
         rule = examples.rule(at)
-    return Plan(leaf, way, source.text, source.change, rule, None, tag, tally.right, tally.judged)
+    return Plan(leaf, way, source.text, source.change, rule, None, tag, None, tally.right, tally.judged)
 
 
 def _usual(examples: Examples, at: int) -> JSON | None:
@@ -226,6 +250,8 @@ def _held(examples: Examples, parts: Sequence[list[int]], at: int) -> dict[str, 
     leaf, source = examples.shape.leaves[at], examples.sources[at]
     if source is None:
         return {"constant": _tally(examples, parts, at, "constant")}
+    if leaf.kind == "object":
+        return {"records": _tally(examples, parts[:1], at, "records")}
     if leaf.many:
         return {"rule": _tally(examples, parts, at, "rule")}
     alone = _tally(examples, parts, at, "format alone")

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from loopai_runtime.synthesis.learners.extract import program, reading
+from loopai_runtime.synthesis.learners.extract import reading, writing
 from loopai_runtime.synthesis.learners.extract.locate import AS_IT_STANDS, Change
 from loopai_runtime.synthesis.strategy import Calibration, Prediction, Problem, Rows
 
@@ -16,12 +16,16 @@ if TYPE_CHECKING:
     from loopai_runtime.synthesis.learners.extract.formats import Format
     from loopai_runtime.synthesis.learners.extract.landmarks import Rule
     from loopai_runtime.synthesis.learners.extract.leaves import JSON, Leaf, Path, Shape
+    from loopai_runtime.synthesis.learners.extract.records import Records
     from loopai_runtime.synthesis.learners.extract.tagger import Tagger
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How one field is read: `way` is format, rule, tagger or constant; `held` of `judged` unseen examples."""
+    """How one field is read: `way` is format, rule, records, tagger or constant.
+
+    It was right on `held` of `judged` examples that it had not seen.
+    """
 
     leaf: Leaf
     way: str
@@ -30,6 +34,7 @@ class Plan:
     rule: Rule | None = None
     constant: JSON | None = None
     tag: int = -1
+    records: Records | None = None
     held: int = 0
     judged: int = 0
 
@@ -59,7 +64,8 @@ class Extraction:
     @property
     def features(self) -> int:
         rules = sum(plan.rule is not None for plan in self.plans) + sum(map(len, self.formats.values()))
-        return rules + (len(self.tagger.rows) if self.tagger else 0)
+        inner = sum(plan.records.inner.features for plan in self.plans if plan.records)
+        return rules + inner + (len(self.tagger.rows) if self.tagger else 0)
 
     def texts(self, value: JSON) -> list[str]:
         return [reading.text_at(value, path) for path in self.paths]
@@ -104,6 +110,8 @@ class Extraction:
     ) -> Reading:
         if plan.way == "constant":
             return Reading(plan.constant, plan.certainty)
+        if plan.records is not None:
+            return Reading(plan.records.read(texts[plan.text]) or None, plan.certainty)
         if plan.way == "tagger":
             values, certainty = tagged[0].get(plan.tag, []), round(tagged[1], 3)
         elif plan.way == "format" and found is not None:
@@ -114,7 +122,7 @@ class Extraction:
         return Reading(_value(plan, values), certainty)
 
     def emit(self, problem: Problem, calibration: Calibration) -> str:
-        return program.write(self, problem, calibration)
+        return writing.write(self, problem, calibration)
 
 
 def _value(plan: Plan, texts: Sequence[str]) -> JSON | None:

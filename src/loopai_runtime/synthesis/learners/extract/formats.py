@@ -17,14 +17,17 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
 from loopai_runtime.synthesis.learners.extract.locate import Span, whole
+from loopai_runtime.synthesis.learners.extract.recognise import literal
 
 Places: TypeAlias = Mapping[int, Sequence[Span]]
+Member: TypeAlias = tuple[str, list[Span]]
 Skeleton: TypeAlias = tuple[tuple[int, ...], tuple[tuple[str, ...], ...]]
 
 MOST_READINGS = 48  # of one example
 MOST_PIECES = 14  # of a separator; more is text, not a format
 SAMPLE = 400
 _PIECE = re.compile(r"\s+|\d+|[^\W\d_]+|[\W_]")
+_LOOSE = re.compile(r">(?:\.|\[\^)")
 LEVELS = ("tight", "wide")
 
 
@@ -65,7 +68,11 @@ def learn(examples: Sequence[Example]) -> list[Format]:
     formats: dict[str, Format] = {}
     for level in LEVELS:
         for skeleton, members in groups:
-            made = _format(skeleton, [(examples[row].text, spans) for row, spans in members], level)
+            known = [(examples[row].text, spans) for row, spans in members]
+            made = _format(skeleton, known, level)
+            usual = _format(skeleton, _typical(known), level)
+            if level == "tight" and len(_LOOSE.findall(usual.pattern)) < len(_LOOSE.findall(made.pattern)):
+                formats.setdefault(usual.pattern, usual)
             formats.setdefault(made.pattern, made)
     ranked = sorted(formats.values(), key=lambda one: _rank(_judge(one, examples)))
     kept: list[Format] = []
@@ -76,6 +83,13 @@ def learn(examples: Sequence[Example]) -> list[Format]:
             kept.append(judged if judged.right else _judge(one, examples))
             left = [example for example in left if one.read(example.text) is None]
     return kept
+
+
+def _typical(members: Sequence[Member]) -> Sequence[Member]:
+    """The members whose values all look like most: where a rare value widens a class, theirs holds."""
+    looks = [tuple(tightest([text[slice(*span)]]) for span in spans[:-1]) for text, spans in members]
+    usual = Counter(looks).most_common(1)[0][0]
+    return [member for member, look in zip(members, looks, strict=True) if look == usual]
 
 
 def _rank(one: Format) -> tuple[float, int]:
@@ -158,7 +172,7 @@ def _class_of(piece: str) -> str:
     return " " if piece.isspace() else "0" if piece.isdecimal() else "a" if piece.isalpha() else piece
 
 
-def _format(skeleton: Skeleton, members: Sequence[tuple[str, list[Span]]], level: str) -> Format:
+def _format(skeleton: Skeleton, members: Sequence[Member], level: str) -> Format:
     order, classes = skeleton
     separators = [_between(text, spans) for text, spans in members]
     parts = []
@@ -182,7 +196,7 @@ def _separator(texts: Sequence[str], classes: Sequence[str], level: str) -> str:
         if shape == " ":
             out.append(" " if same and column[0] == " " and level == "tight" else r"\s+")
         elif same and not (shape == "0" and len(column) < 3):
-            out.append(re.escape(column[0]).replace("\\ ", " "))
+            out.append(literal(column[0]))
         else:
             out.append(r"\d+" if shape == "0" else r"[^\W\d_]+")
     return "".join(out)
@@ -202,14 +216,14 @@ def tightest(values: Sequence[str]) -> str:
 def _group(values: Sequence[str], after: Sequence[str], level: str, last: bool) -> str:
     if last:
         return r"\S.*?" if not any(value[0].isspace() for value in values) else ".+?"
-    if level == "tight":
-        return tightest(values) or _spaced(values) or ".+?"
+    if level == "tight" and (narrow := tightest(values) or _spaced(values)):
+        return narrow
     spaceless = all(not any(c.isspace() for c in value) for value in values)
     if after and after[0] not in (" ", "0", "a"):
         stop = after[0]
         if all(stop not in value for value in values):
             return f"[^{re.escape(stop)}]+"
-    return r"\S+?" if spaceless else ".+?"
+    return r"\S+?" if spaceless and level == "wide" else ".+?"
 
 
 def _spaced(values: Sequence[str]) -> str:
@@ -219,4 +233,4 @@ def _spaced(values: Sequence[str]) -> str:
         return ""
     known = {" ": r"\s+", "0": r"\d+", "a": r"[^\W\d_]+"}
     (shape,) = shapes
-    return "".join(known.get(piece) or re.escape(piece) for piece in shape) if len(shape) <= MOST_PIECES else ""
+    return "".join(known.get(piece) or literal(piece) for piece in shape) if len(shape) <= MOST_PIECES else ""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from loopai_runtime.synthesis.learners.extract.formats import tightest
 from loopai_runtime.synthesis.learners.extract.locate import Change, Span
-from loopai_runtime.synthesis.learners.extract.recognise import RECOGNISERS
+from loopai_runtime.synthesis.learners.extract.recognise import RECOGNISERS, literal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -103,7 +103,8 @@ def _candidates(spans: Sequence[tuple[str, Sequence[Span]]], many: bool) -> list
 def _suggestions(text: str, span: Span) -> Iterator[tuple[str, str, int]]:
     """Patterns that find this span, with what they are called and what they cost."""
     value = text[slice(*span)]
-    classes = [(f"(?:{known})", name, 0) for name, known in RECOGNISERS.items() if re.fullmatch(known, value)][:2]
+    things = [(known, name) for name, known in RECOGNISERS.items() if re.fullmatch(known, value)][:2]
+    classes = [(f"(?:{known})", name, later) for later, (known, name) in enumerate(things)]
     tight = tightest([value])
     classes += [(tight, "", 2)] if tight else []
     classes += [(".+?", "", 5)]
@@ -123,6 +124,8 @@ def _lefts(text: str) -> Iterator[tuple[str, int]]:
         yield _general(pieces[-size:]), size
     if not pieces:
         yield "^", 1
+    if text.endswith("\n"):
+        yield r"(?:^|\n)", 2
     words = text.split()
     if 0 < len(words) <= 8 and text[-1:].isspace():
         yield rf"^\s*(?:\S+\s+){{{len(words)}}}", 2
@@ -135,6 +138,8 @@ def _rights(text: str) -> Iterator[tuple[str, int]]:
         yield f"(?={_general(pieces[:size])})", size
     if not text.strip():
         yield r"(?=\s*$)", 1
+    if text.lstrip(" \t\r")[:1] in ("", "\n"):
+        yield r"(?=[ \t\r]*(?:\n|$))", 2
 
 
 def _general(pieces: Sequence[str]) -> str:
@@ -146,7 +151,7 @@ def _general(pieces: Sequence[str]) -> str:
         elif piece.isdecimal():
             out.append(r"\d+")
         else:
-            out.append((r"\b" if at == 0 and piece.isalpha() else "") + re.escape(piece))
+            out.append((r"\b" if at == 0 and piece.isalpha() else "") + literal(piece))
     return "".join(out)
 
 

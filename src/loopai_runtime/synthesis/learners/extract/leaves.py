@@ -24,10 +24,10 @@ class Absent(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """One field that is not an object. `many`: a list of values."""
+    """One field that is not an object. `many`: a list of values, or of objects."""
 
     path: Path
-    kind: str  # string, integer, number, boolean or any
+    kind: str  # string, integer, number, boolean, object (in a list) or any
     many: bool
     absent: Absent
     optional: bool  # some example has no value here
@@ -101,7 +101,7 @@ def shape_of(outputs: Sequence[JSON], schema: dict[str, Any]) -> Shape:
     paths = [path for path in seen if path not in objects or path == ()]
     paths = [path for path in paths if path != () or len(paths) == 1]
     habit = _habit(outputs, paths)
-    leaves = [_leaf(path, outputs, _schema_at(schema, path), habit) for path in paths]
+    leaves = [_leaf(path, outputs, schema_at(schema, path), habit) for path in paths]
     vanishing = {path: how for path in sorted(objects - {()}) if (how := _vanishes(path, outputs)) is not None}
     return Shape(tuple(leaves), vanishing)
 
@@ -122,7 +122,7 @@ def _schema_paths(schema: dict[str, Any], above: Path = ()) -> Iterable[Path]:
             yield (*above, key)
 
 
-def _schema_at(schema: dict[str, Any], path: Path) -> dict[str, Any]:
+def schema_at(schema: dict[str, Any], path: Path) -> dict[str, Any]:
     """The schema of a field, with `required_here` where it may not be left out."""
     required = True
     for key in path:
@@ -175,6 +175,7 @@ def _leaf(path: Path, outputs: Sequence[JSON], schema: dict[str, Any], habit: Ab
     kind = _kind(
         [item for value in there for item in (value if isinstance(value, list) else [value])], inner or {}
     )
+    kind = "any" if kind == "object" and not many else kind
     absent = ways.most_common(1)[0][0] if ways else _unshown(schema, kind, many, habit)
     return Leaf(path, kind, many, absent, optional=bool(ways))
 
@@ -200,6 +201,8 @@ def _types(schema: dict[str, Any]) -> list[str]:
 
 
 def _kind(values: Sequence[JSON], schema: dict[str, Any]) -> str:
+    if all(isinstance(value, dict) for value in values) and (values or _types(schema)[:1] == ["object"]):
+        return "object"
     for kind in _types(schema):
         if kind in ("string", "integer", "number", "boolean"):
             return kind

@@ -10,29 +10,11 @@ import re
 from typing import Any
 
 MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
-NUMBER_WORDS = [
-    "zero",
-    "one",
-    "two",
-    "three",
-    "four",
-    "five",
-    "six",
-    "seven",
-    "eight",
-    "nine",
-    "ten",
-    "eleven",
-    "twelve",
-    "thirteen",
-    "fourteen",
-    "fifteen",
-    "sixteen",
-    "seventeen",
-    "eighteen",
-    "nineteen",
-    "twenty",
-]
+_NUMBER_WORDS = """
+zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen
+eighteen nineteen twenty
+"""
+NUMBER_WORDS = _NUMBER_WORDS.split()
 
 
 def text_at(value: Any, path: tuple[str, ...]) -> str:
@@ -44,6 +26,11 @@ def text_at(value: Any, path: tuple[str, ...]) -> str:
     return (
         value if isinstance(value, str) else "" if value is None or isinstance(value, (bool, dict)) else str(value)
     )
+
+
+def made(change: Any, found: Any, *arguments: Any) -> Any:
+    """What a change makes of what was found, if anything was."""
+    return None if found is None else change(found, *arguments)
 
 
 def unchanged(text: str) -> Any:

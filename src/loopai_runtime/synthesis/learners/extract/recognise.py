@@ -34,6 +34,12 @@ RECOGNISERS: dict[str, str] = {
 }
 """By name, the most specific first."""
 
+
+def literal(text: str) -> str:
+    """A pattern for a text as it stands, without escapes that are not needed."""
+    return re.sub(r"\\([ #&~-])", r"\1", re.escape(text))
+
+
 DATE = re.compile(_DATE)
 NUMBER = re.compile(_NUMBER + r"|(?i:\b(?:zero|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve)\b)")
 PHONE = re.compile(RECOGNISERS["phone number"])

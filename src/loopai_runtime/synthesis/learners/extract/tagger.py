@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 import struct
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from loopai_runtime.synthesis.learners.extract import tagging
 from loopai_runtime.synthesis.learners.extract.tagging import PLACES, WORD
@@ -20,10 +20,11 @@ if TYPE_CHECKING:
 
     from loopai_runtime.synthesis.learners.extract.locate import Span
 
-# A place (4: a word two before the property, 0: one two after, 5: a pair) and the property's name.
+# A place and a name: 0 to 4, for a property of the word two after to the one two before; 5, 6 and 7 for a pair.
 Block: TypeAlias = tuple[int, str]
 
 NEVER = -(1 << 24)
+LIFT = 1 << 27  # keeps lanes above zero while they are added
 MARGIN = 3
 REACH = 30  # of the search while it learns, in steps of one
 LARGEST = 44  # of a weight in the program
@@ -52,37 +53,47 @@ def sentence(text: str, fields: Sequence[Sequence[Sequence[Span]]]) -> Sentence:
                     labels[first : last + 1] = [2 * number + 1] + [2 * number + 2] * (last - first)
                     break
     words = [text[start:end] for start, end in spans]
-    return Sentence([tagging.properties(word) for word in words], tagging.pairs(words), labels)
+    return Sentence([tagging.properties(word) for word in words], _pairs(words), labels)
+
+
+def _pairs(words: Sequence[str]) -> list[list[str]]:
+    """For each word: it with the one before, with the one after, and those two with each other."""
+    edge = ["^", *[word.lower().replace("\n", "line-end") for word in words], "$"]
+    return [
+        [f"<{edge[at]} {edge[at + 1]}", f">{edge[at + 1]} {edge[at + 2]}", f"={edge[at]} {edge[at + 2]}"]
+        for at in range(len(words))
+    ]
 
 
 @dataclass(frozen=True)
 class Tagger:
-    """Quantised weights: a row of integers, one a label, for each block; and for each label before."""
+    """Quantised weights: for each block a row of integers, one a label but "outside"; `moves` has all labels."""
 
     rows: Mapping[Block, Sequence[int]]
     moves: list[list[int]]
     fields: int
-    packed: tuple[dict[str, int], dict[str, int]] = field(init=False, repr=False, compare=False)
+    tables: Any = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "packed", tagging.packed(self.rows, self.size))
+        object.__setattr__(self, "tables", tagging.tables(self.rows, self.size))
 
     @property
     def size(self) -> int:
-        return 2 * self.fields + 1
+        """How many labels there are beside "outside"."""
+        return 2 * self.fields
 
     def tag(self, text: str) -> tuple[dict[int, list[str]], float]:
-        return tagging.tagged(text, self.packed, self.moves)
+        return tagging.tagged(text, self.tables, self.moves)
 
 
 def rounds_for(count: int) -> tuple[int, ...]:
     """How often to go through so many sentences: where labels are noisy, few rounds are better."""
-    return (8,) if count <= 150 else (6, 2)
+    return (8,) if count <= 150 else (10, 2)
 
 
 def orders_for(count: int) -> int:
     """How many orders of the sentences to average: more are better, and many sentences need fewer."""
-    return 3 if count <= 3000 else 1
+    return 5 if count <= 2500 else 2
 
 
 def train(sentences: Sequence[Sentence], fields: int, rounds: int, orders: int, seed: int) -> Tagger:
@@ -103,7 +114,8 @@ def train(sentences: Sequence[Sentence], fields: int, rounds: int, orders: int, 
 
 
 def _quantised(blocks: dict[Block, list[float]], moves: list[list[float]], fields: int) -> Tagger:
-    """The strongest blocks, in steps that make the largest weight LARGEST."""
+    """The strongest blocks, as leads over "outside", in steps that make the largest weight LARGEST."""
+    blocks = {block: [weight - row[0] for weight in row[1:]] for block, row in blocks.items()}
     strength = {block: max(map(abs, row)) for block, row in blocks.items()}
     kept = sorted(blocks, key=lambda block: (-strength[block], block))[:MOST_BLOCKS]
     top = max([strength[block] for block in kept], default=0.0) or 1.0
@@ -125,6 +137,7 @@ class _Learning:
             for was in range(size + 1)
         ]
         self.moves_then = [[0] * size for _ in range(size + 1)]
+        self.still = [0] * size
         self.time = 1
         self.bonus = [sum(MARGIN << 32 * lane for lane in range(size) if lane != gold) for gold in range(size)]
         self.unpack = struct.Struct(f"<{size}I").unpack
@@ -136,7 +149,7 @@ class _Learning:
             draw.shuffle(order)
             for number in order:
                 one = sentences[number]
-                path = tagging.best_path(self._scores(one), self.moves, REACH)
+                path = _best_path(self._scores(one), self.moves[-1], self.moves, self.still, REACH)
                 if path != one.labels:
                     self._learn(one, path)
                 self.time += 1
@@ -145,7 +158,7 @@ class _Learning:
         get = self.now.get
         spoken = [sum([get(name, 0) for name in group]) for group in one.names]
         paired = [sum([get(name, 0) for name in group]) for group in one.pairs]
-        totals = tagging.totals(spoken, paired, get("^", 0), get("$", 0), self.size)
+        totals = _totals(spoken, paired, get("^", 0), get("$", 0), self.size)
         bonus, unpack, length = self.bonus, self.unpack, 4 * self.size
         return [
             unpack((total + bonus[gold]).to_bytes(length, "little"))
@@ -181,11 +194,13 @@ class _Learning:
         for name, now in self.now.items():
             lanes = _lanes(now, 32, PLACES * size), _lanes(self.then[name], 64, PLACES * size)
             weights = [a - b / self.time for a, b in zip(*lanes, strict=True)]
-            pair = "_" in name and len(name) > 1
-            for place in range(1 if pair else PLACES):
+            if " " in name:
+                out.append(((PLACES + "<>=".index(name[0]), name[1:]), weights[:size]))
+                continue
+            for place in range(PLACES):
                 row = weights[size * place : size * (place + 1)]
                 if any(row):
-                    out.append(((PLACES if pair else place, name), row))
+                    out.append(((place, name), row))
         return out
 
     def averaged_moves(self) -> list[list[float]]:
@@ -193,6 +208,49 @@ class _Learning:
             [now - then / self.time if now > NEVER // 2 else NEVER for now, then in zip(a, b, strict=True)]
             for a, b in zip(self.moves, self.moves_then, strict=True)
         ]
+
+
+def _best_path(
+    scores: list[Any], before: list[int], moves: list[list[int]], after: list[int], reach: int
+) -> list[int]:
+    """The labels whose scores and moves add up to most (Viterbi 1967).
+
+    From each word the search goes on only from labels that are less than `reach` behind the best one.
+    """
+    column = [score + move for score, move in zip(scores[0], before, strict=True)]
+    back = []
+    for row in scores[1:]:
+        least = max(column) - reach
+        tops = [label for label, total in enumerate(column) if total > least]
+        ways = [[column[top] + move for move in moves[top]] for top in tops]
+        best = list(map(max, *ways)) if len(ways) > 1 else ways[0]
+        back.append((tops, ways, best))
+        column = [score + total for score, total in zip(row, best, strict=True)]
+    column = [total + move for total, move in zip(column, after, strict=True)]
+    label = column.index(max(column))
+    path = [label]
+    for tops, ways, best in reversed(back):
+        label = [top for top, way in zip(tops, ways, strict=True) if way[label] == best[label]][0]  # noqa: RUF015
+        path.append(label)
+    return path[::-1]
+
+
+def _totals(spoken: Sequence[int], paired: Sequence[int], first: int, last: int, size: int) -> list[int]:
+    """For each word the packed scores of its labels: what the words around it and its pairs say together."""
+    width = 32 * size
+    lanes = sum(LIFT << 32 * lane for lane in range(size))
+    every = sum(lanes << width * place for place in range(PLACES))
+    mask = (1 << width) - 1
+    around = [total + every for total in [first, first, *spoken, last, last]]
+    return [
+        (around[at] >> 4 * width & mask)
+        + (around[at + 1] >> 3 * width & mask)
+        + (around[at + 2] >> 2 * width & mask)
+        + (around[at + 3] >> width & mask)
+        + (around[at + 4] & mask)
+        + pair
+        for at, pair in enumerate(paired)
+    ]
 
 
 def _lanes(total: int, bits: int, count: int) -> list[int]:

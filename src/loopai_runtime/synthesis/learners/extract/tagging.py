@@ -1,14 +1,14 @@
 """How a tagger reads a text: these functions run in training, and their source is put into programs.
 
 Every property of a word (itself, its ends, its shape) speaks for each label of the words around it, from two
-before to two after. All those weights of one property are lanes of a single integer, 32 bits a lane, so that
-adding a property is one addition; a lane is a label at a distance.
+before to two after, and so does each pair of neighbours. All that one word says is a string of bytes, two a label
+at a distance, so that the scores of a whole text are a few sums of long integers. Only where they show a label
+that may be right is the best sequence of labels searched.
 """
 
 from __future__ import annotations
 
 import re
-import struct
 from typing import Any
 
 WORD = re.compile(r"[^\W\d_]+|\d+|[^\w\s]|_|\n")
@@ -27,111 +27,147 @@ KINDS = {
     for word in words.split()
 }
 PLACES = 5  # from two words before to two after
-REACH = 120  # how far behind the best a label may be for the search to go on from it
+REACH = 60  # how far behind the best a label may be for the search to go on from it
 MOST_WORDS = 2_000  # of a text; this bounds the time of a call
-LIFT = 1 << 27  # keeps lanes above zero while they are added
+NEEDED = 3  # the lead over "outside" that the beginning of a value must have, or it with the next word
+BEHIND = 30  # how far behind "outside" a word inside of a value may be
+BIAS = 4_096  # keeps above zero each of the eight numbers that add up to a score
 
 
 def properties(word: str) -> list[str]:
     """What a word shows of itself."""
     small = word.lower()
+    if word.isalpha():
+        shape = "Xx" if word.istitle() else "XX" if word.isupper() else "xx"
+        found = [small, shape, "-" + small[-2:], "-" + small[-3:], small[:3] + "-"]
+        if small in KINDS:
+            found.append("~" + KINDS[small])
+        return found
     if word == "\n":
-        return ["line end"]
-    if word.isdigit():
-        return [small, "#" + str(min(len(word), 5)), "#"]
-    if not word.isalpha():
-        return [small, "sign"]
-    shape = "Xx" if word.istitle() else "XX" if word.isupper() else "xx"
-    found = [small, shape, "-" + small[-2:], "-" + small[-3:], small[:3] + "-"]
-    if small in KINDS:
-        found.append("~" + KINDS[small])
-    return found
+        return ["line-end"]
+    return [small, "#" + str(min(len(word), 5)), "#"] if word.isdigit() else [small, "sign"]
 
 
-def pairs(words: list[str]) -> list[list[str]]:
-    """For each word: it with the one before, with the one after, and those two with each other."""
-    edge = ["^", *[word.lower().strip() for word in words], "$"]
-    return [
-        [f"{edge[at]}_{edge[at + 1]}_", f"_{edge[at + 1]}_{edge[at + 2]}", f"{edge[at]}__{edge[at + 2]}"]
-        for at in range(len(words))
-    ]
+def tables(rows: Any, size: int) -> Any:
+    """Weights by place and name, ready for use: what whole words say, properties, pairs, what says nothing."""
+    shown: dict[str, int] = {}
+    couples: list[dict[tuple[str, ...], bytes]] = [{}, {}, {}]
+    blank = [int.from_bytes(BIAS.to_bytes(2, "little") * lanes, "little") for lanes in (size, PLACES * size)]
+    for (place, name), row in rows.items():
+        total = sum([weight << 16 * lane for lane, weight in enumerate(row)])
+        if place < PLACES:
+            shown[name] = shown.get(name, 0) + (total << 16 * size * place)
+        else:
+            pair = tuple(name.split(" "))
+            couples[place - PLACES][pair] = (blank[0] + total).to_bytes(2 * size, "little")
+    words = {name: said(name, shown, blank[1], size) for name in shown if WORD.fullmatch(name)}
+    return words, shown, couples, blank
 
 
-def totals(spoken: list[int], paired: list[int], first: int, last: int, size: int) -> list[int]:
-    """For each word the packed scores of its labels: what the words around it and its pairs say together."""
-    width = 32 * size
-    lanes = sum([LIFT << 32 * lane for lane in range(size)])
-    every = sum([lanes << width * place for place in range(PLACES)])
-    mask = (1 << width) - 1
-    around = [total + every for total in [first, first, *spoken, last, last]]
-    return [
-        (around[at] >> 4 * width & mask)
-        + (around[at + 1] >> 3 * width & mask)
-        + (around[at + 2] >> 2 * width & mask)
-        + (around[at + 3] >> width & mask)
-        + (around[at + 4] & mask)
-        + pair
-        for at, pair in enumerate(paired)
-    ]
+def said(word: str, shown: Any, blank: int, size: int) -> bytes:
+    """What a word says of the labels around it."""
+    total: int = sum([shown[name] for name in properties(word) if name in shown], blank)
+    return total.to_bytes(2 * PLACES * size, "little")
 
 
-def best_path(scores: list[Any], moves: list[list[int]], reach: int) -> list[int]:
-    """The labels whose scores and moves add up to most (Viterbi 1967).
-
-    From each word the search goes on only from labels that are less than `reach` behind the best one.
+def scored(words: list[str], weights: Any, size: int) -> tuple[bytes, bytes]:
+    """For each word its labels' leads over "outside", two bytes each, biased; and a like string, 128 where a value
+    may begin: where its label, alone or with the next one of the value, leads by NEEDED.
     """
-    if not scores:
-        return []
-    column = [score + move for score, move in zip(scores[0], moves[-1])]
+    known, shown, couples, (pair_blank, blank) = weights
+    says = {word: known[word] if word in known else said(word, shown, blank, size) for word in set(words)}
+    first, last = [(blank + shown.get(edge, 0)).to_bytes(2 * PLACES * size, "little") for edge in "^$"]
+    parts = [first, first, *[says[word] for word in words], last, last]
+    # A word's bytes reach over five words: those of every fifth stand side by side, and five such rows add up.
+    rows = [b"\0" * (2 * size * row) + b"".join(parts[row::PLACES]) for row in range(PLACES)]
+    total = sum([int.from_bytes(row, "little") for row in rows]) >> 16 * size * (PLACES - 1)
+    nothing = pair_blank.to_bytes(2 * size, "little")
+    small = ["^", *"\0".join(words).replace("\n", "line-end").lower().split("\0"), "$"]
+    for pairs, near in zip(couples, [zip(small, small[1:-1]), zip(small[1:-1], small[2:]), zip(small, small[2:])]):
+        total += int.from_bytes(b"".join([pairs.get(pair, nothing) for pair in near]), "little")
+    length = 2 * size * len(words)
+    total &= (1 << 8 * length) - 1
+    ones = int.from_bytes(b"\1\0\0\0" * (size // 2 * len(words)), "little")
+    begins, goes_on = total & 0xFFFF * ones, total >> 16 * (size + 1) & 0xFFFF * ones
+    alone, both = begins - NEEDED * ones, begins + goes_on - (8 * BIAS + NEEDED) * ones
+    return total.to_bytes(length, "little"), ((alone | both) & ones << 15).to_bytes(length, "little")
+
+
+def best_path(
+    rows: list[dict[int, int]], before: list[int], moves: list[list[int]], after: list[int]
+) -> list[int]:
+    """The labels whose scores and moves add up to most (Viterbi 1967); rows have those that may be.
+
+    From each word the search goes on only from labels that are less than REACH behind the best one.
+    """
+    column = {label: score + before[label] for label, score in rows[0].items()}
     back = []
-    for row in scores[1:]:
-        least = max(column) - reach
-        tops = [label for label, total in enumerate(column) if total > least]
-        ways = [[column[top] + move for move in moves[top]] for top in tops]
-        best = list(map(max, *ways)) if len(ways) > 1 else ways[0]
-        back.append((tops, ways, best))
-        column = [score + total for score, total in zip(row, best)]
-    label = column.index(max(column))
-    path = [label]
-    for tops, ways, best in reversed(back):
-        label = [top for top, way in zip(tops, ways) if way[label] == best[label]][0]  # noqa: RUF015
-        path.append(label)
+    for row in rows[1:]:
+        least = max(column.values()) - REACH
+        tops = [(total, was, moves[was]) for was, total in column.items() if total > least]
+        ways = {label: max([(total + move[label], was) for total, was, move in tops]) for label in row}
+        column = {label: row[label] + way[0] for label, way in ways.items()}
+        back.append(ways)
+    path = [max([(total + after[label], label) for label, total in column.items()])[1]]
+    for ways in reversed(back):
+        path.append(ways[path[-1]][1])
     return path[::-1]
 
 
-def packed(rows: Any, size: int) -> tuple[dict[str, int], dict[str, int]]:
-    """Rows of weights as lanes: of properties by name, of pairs by name."""
-    words: dict[str, int] = {}
-    couples: dict[str, int] = {}
-    for (place, name), row in rows.items():
-        total = sum([weight << 32 * lane for lane, weight in enumerate(row)])
-        if place == PLACES:
-            couples[name] = total
-        else:
-            words[name] = words.get(name, 0) + (total << 32 * size * place)
-    return words, couples
+def hopes(scores: bytes, begins: bytes, size: int) -> dict[int, dict[int, int]]:
+    """For each word that may be part of a value, its labels with their leads over "outside"."""
+    rows: dict[int, dict[int, int]] = {}
+    place = begins.find(128)
+    while place >= 0:
+        at, label = place // (2 * size), place % (2 * size) // 2 + 1
+        lead = scores[place - 1] + 256 * scores[place] - 8 * BIAS
+        while lead > -BEHIND:  # from where a value may begin to where it can go on no longer
+            row = rows.get(at)
+            if row is None:
+                row = rows[at] = {0: 0}
+            elif label in row:
+                break
+            row[label] = lead
+            at, label = at + 1, label + label % 2
+            low = 2 * (size * at + label - 1)
+            if low >= len(scores):
+                break
+            lead = scores[low] + 256 * scores[low + 1] - 8 * BIAS
+        place = begins.find(128, place + 1)
+    return rows
 
 
-def tagged(text: str, tables: Any, moves: list[list[int]]) -> tuple[dict[int, list[str]], float]:
-    """The values of each field, and the least lead that a word's label has over the second."""
-    words, couples = tables
+def labelled(rows: dict[int, dict[int, int]], count: int, moves: list[list[int]]) -> dict[int, int]:
+    """The best label of each word in `rows`: each run of such words is searched by itself."""
+    labels: dict[int, int] = {}
     size = len(moves) - 1
-    spans = [found.span() for found in WORD.finditer(text)][:MOST_WORDS]
-    written = [text[start:end] for start, end in spans]
-    spoken = [sum([words[name] for name in properties(word) if name in words]) for word in written]
-    paired = [sum([couples[name] for name in names if name in couples]) for names in pairs(written)]
-    unpack = struct.Struct("<" + str(size) + "I").unpack
-    both = totals(spoken, paired, words.get("^", 0), words.get("$", 0), size)
-    scores = [unpack(total.to_bytes(4 * size, "little")) for total in both]
-    path = best_path(scores, moves, REACH)
+    out = [move[0] for move in moves]
+    for first in sorted(rows):
+        if first in labels:
+            continue
+        end = first + 1
+        while end in rows:
+            end += 1
+        run = [rows[at] for at in range(first, end)]
+        path = best_path(run, moves[0 if first else -1], moves, out if end < count else [0] * size)
+        labels.update(zip(range(first, end), path))
+    return labels
+
+
+def tagged(text: str, weights: Any, moves: list[list[int]]) -> tuple[dict[int, list[str]], float]:
+    """The values of each field, and the least lead that a word's label has over the second."""
+    size = len(moves) - 2
+    places = list(WORD.finditer(text))[:MOST_WORDS]
+    rows = hopes(*scored([place[0] for place in places], weights, size), size)
+    labels = labelled(rows, len(places), moves)
     found: dict[int, list[str]] = {}
-    lead = 1000
-    for place, label in enumerate(path):
-        row = scores[place]
-        lead = min(lead, row[label] - max([*row[:label], *row[label + 1 :]]))
+    least = 2 * BEHIND
+    for at, label in labels.items():
+        second, best = sorted(rows[at].values())[-2:]
+        least = min(least, rows[at][label] - (second if rows[at][label] == best else best))
         if label % 2:
-            end = place
-            while end + 1 < len(path) and path[end + 1] == label + 1:
+            end = at
+            while labels.get(end + 1) == label + 1:
                 end += 1
-            found.setdefault(label // 2, []).append(text[spans[place][0] : spans[end][1]])
-    return found, lead / 44
+            found.setdefault(label // 2, []).append(text[places[at].start() : places[end].end()])
+    return found, least / 44

@@ -1,0 +1,1 @@
+"""Messages and their two encodings; pure, without a socket in sight."""
