@@ -402,6 +402,9 @@ class ValidationRecord(Record):
     similarity_score: float = Field(ge=0, le=1)
     comparison_method: ComparisonMethod
     pi: float | None = Field(None, ge=0, le=1)
+    confidence: float | None = Field(
+        None, ge=0, le=1, description="the program's, by which estimates get narrower"
+    )
     timestamp: str
     oracle: str | None = Field(None, description="who said so: kind, and its model")
     fields: dict[str, float] | None = Field(None, description="of an object: property -> how similar")

@@ -263,7 +263,8 @@ def test_what_a_template_says_must_be_quoted_is_no_text_when_bare(
 def test_an_on_abstain_that_is_not_applied_is_said_once(
     loopai: Loopai, write_spec: Callable[..., Path], command: str, output: str
 ) -> None:
-    warning = "warning: on_abstain: defer is not applied by this version: an abstained input gets null"
+    warning = "warning: on_abstain: defer needs an oracle: "
+    warning += "unless the deployment names one, an abstained input gets null"
     abstain = {"target_accuracy": 0.98, "on_abstain": "defer"}
     asked = loopai(command, write_spec(abstain=abstain), "-o", output)
     assert asked.code == 0, asked.err

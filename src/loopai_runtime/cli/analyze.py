@@ -62,6 +62,10 @@ def analyze(
             show_default=False,
         ),
     ] = None,
+    drift: Annotated[
+        bool,
+        typer.Option("--drift", help="Is traffic still what the version was made for? Exits 3 where it is not."),
+    ] = False,
     sql: Annotated[
         str | None,
         typer.Option(
@@ -100,6 +104,9 @@ def analyze(
     from loopai_runtime.flows.analysis import analyze as run_flow
 
     found = run_flow(layout, task, days=days, by=by.value if by else None)
+    if drift:
+        _drift(layout, task, days, found, output)
+        return
     if plot is not None:
         from loopai_runtime.cli.plot import traffic
 
@@ -153,12 +160,41 @@ def _table(found: Analysis) -> None:
     name = found.task_id or "all tasks"
     render.rows(table, Output.TABLE, headings, title=f"{name}, {found.days[0]} to {found.days[-1]} (UTC)")
 
+    if found.total.accuracy is not None:
+        low, high = found.total.accuracy.always()
+        render.out(f"accuracy for those who look again and again: between {low:.1%} and {high:.1%} at all times")
+        if more := found.total.accuracy.more():
+            render.out(f"{more} more checks until it is known to within ±2 points")
+
+
+def _drift(layout: Layout, task: str | None, days: int, found: Analysis, output: Output) -> None:
+    from loopai_runtime.cli import render
+    from loopai_runtime.errors import UsageError
+    from loopai_runtime.flows.drift import drift
+
+    if task is None:
+        raise UsageError("name a task whose drift is to be looked at", hint="loopai analyze TASK --drift")
+    checks = [(one.match, one.execution_id) for one in found.checked[task]]
+    result = drift(layout, task, days, checks)
+    if output is Output.JSON:
+        render.out(render.as_json(result.as_dict()))
+    else:
+        rows = [shift._asdict() | {"alarm": shift.is_alarm} for shift in result.shifts]
+        columns = {"what": "", "psi": "PSI", "limit": "limit", "worst": "grew most", "was": "was", "now": "now"}
+        title = f"{task} v{result.version}: {result.executions} executions, {result.checks} of them checked"
+        render.rows(rows, output, columns | {"alarm": "alarm"} if output is Output.TABLE else None, title=title)
+        for alarm in result.alarms if output is Output.TABLE else ():
+            for example in alarm.examples:
+                text = render.as_json(example["input"], indent=None)
+                render.out(f"{alarm.what}: {example['execution_id']} {render.printable(text[:120])}")
+    result.require_none()
+
 
 def _shown(row: Row) -> dict[str, Any]:
     shown = row.as_dict() | {"key": f"v{row.key}" if isinstance(row.key, int) else row.key}
     shown["accuracy"] = "–"
-    if row.accuracy is not None:
-        known = row.accuracy
+    known = row.accuracy
+    if known is not None and known.value is not None:
         shown["accuracy"] = f"{known.value:.1%} ({known.low:.1%} – {known.high:.1%}, {known.n})"
     return shown
 

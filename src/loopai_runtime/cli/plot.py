@@ -10,8 +10,9 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
 
-    from loopai_runtime.flows.analysis import Accuracy, Analysis
+    from loopai_runtime.flows.analysis import Analysis
     from loopai_runtime.synthesis.abstain import Offload
+    from loopai_runtime.validation.estimate import Estimate
 
 _SUFFIXES = (".png", ".svg", ".pdf")
 
@@ -29,7 +30,7 @@ def require_plotting(path: Path) -> None:
 
 
 def offload_curve(offload: Offload, path: Path, title: str) -> None:
-    """Accuracy of what is answered by the share answered, with its lower bound, target and chosen threshold."""
+    """Estimate of what is answered by the share answered, with its lower bound, target and chosen threshold."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 4.5), layout="constrained")
@@ -75,16 +76,16 @@ def traffic(analysis: Analysis, path: Path) -> None:
     figure.savefig(path)
 
 
-def _accuracy(axes: Axes, days: list[tuple[str, Accuracy | None]]) -> None:
-    known = [(name, one) for name, one in days if one is not None]
+def _accuracy(axes: Axes, days: list[tuple[str, Estimate | None]]) -> None:
+    known = [(name, one, one.value) for name, one in days if one is not None and one.value is not None]
     axes.set(title="accuracy, 95 % interval", ylabel="right, %")
     if not known:
         axes.text(0.5, 0.5, "nothing was checked", ha="center", transform=axes.transAxes)
         return
-    values = [100 * one.value for _, one in known]
-    below = [100 * (one.value - one.low) for _, one in known]
-    above = [100 * (one.high - one.value) for _, one in known]
-    axes.errorbar([name for name, _ in known], values, yerr=[below, above], fmt="o", capsize=4)
+    values = [100 * value for _, _, value in known]
+    below = [100 * (value - one.low) for _, one, value in known]
+    above = [100 * (one.high - value) for _, one, value in known]
+    axes.errorbar([name for name, _, _ in known], values, yerr=[below, above], fmt="o", capsize=4)
 
 
 def _mix(axes: Axes, names: list[str], analysis: Analysis) -> None:

@@ -12,6 +12,7 @@ from loopai_runtime.cli.options import Output
 if TYPE_CHECKING:
     from loopai_runtime.flows.validate import Validation
     from loopai_runtime.validation.error_rate import Share
+    from loopai_runtime.validation.estimate import Estimate
 
 
 def register(app: typer.Typer) -> None:
@@ -96,9 +97,9 @@ def _report(result: Validation) -> None:
         render.rows(table, Output.TABLE, columns, title=f"{result.task_id}, judged by {result.oracle}")
 
 
-def _cells(share: Share) -> dict[str, str]:
+def _cells(share: Share | Estimate) -> dict[str, str]:
     return {
-        "share": f"{share.value:.1%}",
+        "share": "–" if share.value is None else f"{share.value:.1%}",
         "interval": f"{share.low:.1%} – {share.high:.1%}",
         "n": str(share.n),
     }

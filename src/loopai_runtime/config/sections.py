@@ -173,6 +173,12 @@ class Sampling(Section):
     def strategies(self) -> tuple[str, ...]:
         return tuple(self.strategy.split("+"))
 
+    @property
+    def has_budget(self) -> bool:
+        """Whether the rate follows a number of labels a day."""
+        money = self.max_usd_per_month is not None and self.usd_per_label is not None
+        return money or self.max_labels_per_day is not None or self.precision is not None
+
 
 class Telemetry(Section):
     enabled: bool = Field(

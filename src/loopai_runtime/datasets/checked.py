@@ -25,6 +25,7 @@ class Checked(NamedTuple):
     right: Any
     match: bool
     pi: float | None
+    confidence: float | None = None
 
 
 def checked(layout: Layout, task_id: str, days: Iterable[str]) -> Iterator[Checked]:
@@ -55,6 +56,7 @@ def _checked(day: str, line: bytes) -> Checked | None:
             record["oracle_output"],
             bool(record["match"]),
             record.get("pi"),
+            record.get("confidence"),
         )
     except (KeyError, TypeError, AttributeError, InputError):
         return None

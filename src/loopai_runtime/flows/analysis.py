@@ -15,34 +15,17 @@ from loopai_runtime.datasets.checked import Checked, checked
 from loopai_runtime.datasets.counts import Group, merged
 from loopai_runtime.datasets.tally import label_of
 from loopai_runtime.errors import UsageError
-from loopai_runtime.intervals import wilson
+from loopai_runtime.validation import estimate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from loopai_runtime.datasets.stats import DayStats
     from loopai_runtime.layout import Layout
+    from loopai_runtime.validation.estimate import Estimate
 
 By = Literal["version", "day", "label", "hour", "task"]
 Key = str | int
-
-
-@dataclass(frozen=True, slots=True)
-class Accuracy:
-    """A share of right answers with its 95 % interval, from `n` that were checked."""
-
-    value: float
-    low: float
-    high: float
-    n: int
-
-    def as_dict(self) -> dict[str, float | int]:
-        return {
-            "value": round(self.value, 6),
-            "low": round(self.low, 6),
-            "high": round(self.high, 6),
-            "n": self.n,
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +34,7 @@ class Row:
 
     key: Key
     group: Group
-    accuracy: Accuracy | None
+    accuracy: Estimate | None
 
     def as_dict(self) -> dict[str, Any]:
         """`count, errors, timeouts, p50_ms, p95_ms, p99_ms, accuracy?`; the row's key is not in it."""
@@ -100,7 +83,8 @@ def analyze(layout: Layout, task_id: str | None = None, *, days: int = 7, by: By
     judged = {task: list(checked(layout, task, window)) for task in tasks}
     everything = [one for ones in judged.values() for one in ones]
     every_day = [day for days_ in found.values() for day in days_]
-    total = Row("total", merged(day.counts.total() for day in every_day), accuracy_of(everything))
+    whole = merged(day.counts.total() for day in every_day)
+    total = Row("total", whole, accuracy_of(everything, whole))
     rows = _by_task(found, judged) if by == "task" else _rows(every_day, everything, by)
     return Analysis(task_id, window, total, rows, found, judged)
 
@@ -113,11 +97,8 @@ def _tasks(layout: Layout, task_id: str | None) -> list[str]:
 
 
 def _by_task(found: dict[str, list[DayStats]], judged: dict[str, list[Checked]]) -> list[Row]:
-    rows = [
-        Row(task, merged(day.counts.total() for day in days), accuracy_of(judged[task]))
-        for task, days in found.items()
-    ]
-    return [row for row in rows if row.group.count]
+    groups = {task: merged(day.counts.total() for day in days) for task, days in found.items()}
+    return [Row(task, group, accuracy_of(judged[task], group)) for task, group in groups.items() if group.count]
 
 
 def _rows(days: Sequence[DayStats], judged: Sequence[Checked], by: By) -> list[Row]:
@@ -129,7 +110,7 @@ def _rows(days: Sequence[DayStats], judged: Sequence[Checked], by: By) -> list[R
     checks: dict[Key, list[Checked]] = {}
     for one in judged if name is not None else ():
         checks.setdefault(name(one), []).append(one)  # type: ignore[misc]
-    rows = [Row(key, group, accuracy_of(checks.get(key, []))) for key, group in groups.items()]
+    rows = [Row(key, group, accuracy_of(checks.get(key, []), group)) for key, group in groups.items()]
     if by == "label":
         return sorted(rows, key=lambda row: (-row.group.count, str(row.key)))
     return sorted(rows, key=lambda row: (isinstance(row.key, str), row.key))
@@ -155,19 +136,29 @@ def _key_of(by: By) -> Callable[[Checked], Key] | None:
     return (lambda one: one.day) if by == "day" else None
 
 
-def accuracy_of(judged: Sequence[Checked]) -> Accuracy | None:
-    """The share of right answers among all executions, each check weighted by how unlikely it was to be made.
+def accuracy_of(judged: Sequence[Checked], of: Group) -> Estimate | None:
+    """The share of right answers among the executions counted in `of`, from those judged; None of none."""
+    population = population_of(of, len(judged))
+    usual = len(judged) / population.count if population and judged else 1.0  # for one that says nothing of its pi
+    checks = [estimate.Checked(one.match, usual if one.pi is None else one.pi, one.confidence) for one in judged]
+    found = estimate.accuracy(checks, population)
+    return None if found.value is None else found
 
-    Hájek's ratio, with Wilson's interval on the effective number of checks (Kish). None without a check.
-    """
-    weights = [1 / one.pi if one.pi else 1.0 for one in judged]
-    if not weights:
+
+def population_of(group: Group, judged: int) -> estimate.Population | None:
+    """The answers of programs among executions: those that may be chosen for checking. None where raw executions
+    were judged that the rollup does not have."""
+    answers = group.sources.get("program", 0) - group.errors - group.timeouts
+    if answers < judged:
         return None
-    whole = sum(weights)
-    value = sum(weight for weight, one in zip(weights, judged, strict=True) if one.match) / whole
-    effective = whole * whole / sum(weight * weight for weight in weights)
-    low, high = wilson(value * effective, effective)
-    return Accuracy(value, min(low, value), max(high, value), len(weights))
+    # Abstaining is having too low a confidence: what is counted beyond the answers is the lowest of them.
+    counts, beyond = list(group.confidence), sum(group.confidence) - answers
+    for at, count in enumerate(counts):
+        if beyond <= 0:
+            break
+        counts[at] -= min(count, beyond)
+        beyond -= count
+    return estimate.Population(answers, tuple(counts) if sum(counts) == answers else ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,19 +167,16 @@ class Day:
 
     day: str
     group: Group
-    accuracy: Accuracy | None
+    accuracy: Estimate | None
 
 
 def by_day(analysis: Analysis) -> list[Day]:
     """Every day of the analysis, also those without an execution."""
     judged = [one for ones in analysis.checked.values() for one in ones]
+    groups = {day: merged(one.counts.total() for one in on_day) for day, on_day in _days(analysis)}
     return [
-        Day(
-            day,
-            merged(one.counts.total() for one in on_day),
-            accuracy_of([one for one in judged if one.day == day]),
-        )
-        for day, on_day in _days(analysis)
+        Day(day, group, accuracy_of([one for one in judged if one.day == day], group))
+        for day, group in groups.items()
     ]
 
 

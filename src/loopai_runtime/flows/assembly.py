@@ -87,13 +87,16 @@ class Assembly:
             raise SpecError(faults)
         return {jsonl.canonical(row.input): row.output for row in rows}
 
-    def enqueue(self, value: Any) -> None:
-        """Let an input wait for a person, once."""
-        key = jsonl.canonical(value)
-        if any(jsonl.canonical(item["input"]) == key for item in queue.read(self.layout, self.task_id)):
-            return
-        waiting = {"input": value, "output": None, "execution_id": new_id(), "timestamp": utc_now()}
-        queue.append(self.layout, self.task_id, [waiting | {"source": "oracle"}])
+    def enqueue(self, values: list[Any]) -> None:
+        """Let inputs wait for a person, each once."""
+        there = {jsonl.canonical(item["input"]) for item in queue.read(self.layout, self.task_id)}
+        about = {"output": None, "timestamp": utc_now(), "source": "oracle"}
+        rows = [
+            {"input": value, "execution_id": new_id()} | about
+            for value in values
+            if jsonl.canonical(value) not in there
+        ]
+        queue.append(self.layout, self.task_id, rows)
 
     # --- what is reached by a call
 
@@ -158,8 +161,10 @@ class Assembly:
         options = self.options
         prices = Prices(options.prices.input, options.prices.output) if options.prices else None
         if options.kind == "llm":
-            from loopai_runtime.llm import Model
+            from loopai_runtime.llm import Model, provider
 
+            if self.purpose == "defer":
+                provider.litellm()  # its import takes seconds, which no request has
             return Model(replace(self._endpoint(), prices=prices), self.purse)
         from loopai_runtime.validation.openai import OpenAI, completions_url
 

@@ -76,7 +76,7 @@ def drift(layout: Layout, reference: str, days: int, checks: Iterable[tuple[bool
     shifts, alarms = _shifts(layout, artifact, some)
     error_rate = 1 - (artifact.accuracy or {}).get("value", artifact.accuracy_target)
     rows = [Check(matches[one["execution_id"]], one.get("confidence"), one) for one in checked]
-    fallen = fall(rows, error_rate)
+    fallen = fall(rows, error_rate, _doubt(artifact))
     if fallen is not None:
         alarms.append(_fallen(fallen))
     return Drift(artifact.task_id, artifact.version, len(some), shifts, len(rows), fallen, alarms)
@@ -162,6 +162,13 @@ def _novelty(
     return found, Alarm("unknown words", reason, [record for _, record in most])
 
 
+def _doubt(artifact: ProgramArtifact) -> float | None:
+    """What the confidences of the reference lack of 1, on average; None where there are none."""
+    shares = (artifact.judged.get("reference") or {}).get("confidence") or []
+    lacking = sum(share * (1 - (at + 0.5) / len(shares)) for at, share in enumerate(shares))
+    return lacking / sum(shares) if sum(shares) else None
+
+
 def _reason(found: Shift) -> str:
     named = {"outputs": f"output {found.worst}", "confidence": f"confidence {_tenth_name(found.worst)}"}
     what = named.get(found.what, f"inputs of {_length_name(found.worst)} characters")
@@ -171,11 +178,10 @@ def _reason(found: Shift) -> str:
 
 
 def _fallen(fallen: Fall) -> Alarm:
-    rate = fallen.errors / max(1, fallen.checks)
     first = fallen.keys[0]["timestamp"] if fallen.keys else ""
     reason = (
-        f"{rate:.1%} of the last {fallen.checks} checked answers are wrong, {fallen.expected:.1%} were before "
-        f"(Page-Hinkley; the rise began about {first})"
+        f"{fallen.errors} of the last {fallen.checks} checked answers are wrong where {fallen.expected:.1f} were "
+        f"to be expected (Page-Hinkley; from about {first} on)"
     )
     return Alarm("matches", reason, fallen.keys[-EXAMPLES:])
 

@@ -17,7 +17,8 @@ from loopai_runtime.errors import GateMissed, NotFound, OracleError, UsageError
 from loopai_runtime.flows import oracles
 from loopai_runtime.flows.audit_oracle import audit_oracle, last_audit
 from loopai_runtime.models import ValidationRecord, new_id, utc_now
-from loopai_runtime.validation import error_rate
+from loopai_runtime.validation import error_rate, estimate
+from loopai_runtime.validation.estimate import Checked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from loopai_runtime.models import CompareConfig
     from loopai_runtime.synthesis.specfile import Loaded
     from loopai_runtime.validation.error_rate import OracleAudit, Share
+    from loopai_runtime.validation.estimate import Estimate
     from loopai_runtime.validation.oracle import Answer, Oracle
 
 AT_ONCE = 32
@@ -49,28 +51,35 @@ class Validation:
     waiting: int = 0
     usd: float = 0.0
     troubles: Counter[str] = field(default_factory=Counter)
-    agreement: Share | None = None
-    versions: dict[int, Share] = field(default_factory=dict)
+    agreement: Estimate | None = None
+    versions: dict[int, Estimate] = field(default_factory=dict)
     audit: OracleAudit | None = None
 
     @property
-    def accuracy(self) -> Share | None:
+    def accuracy(self) -> Estimate | None:
         """Agreement with the oracle of the version that serves, where it was judged, else of all."""
         return self.versions.get(self.active or 0, self.agreement)
 
     @property
     def corrected(self) -> Share | None:
         """The same, with the oracle's own errors taken out, where it has been audited."""
-        if self.accuracy is None or self.audit is None:
+        if self.accuracy is None or self.accuracy.value is None or self.audit is None:
             return None
-        return error_rate.corrected(*self.accuracy.counts, self.audit)
+        found = error_rate.corrected(*self._counts, self.audit)
+        return found._replace(n=self.accuracy.n) if found else None
 
     @property
     def uncorrectable(self) -> str | None:
         """Why an audit does not tell how accurate the program is."""
         if self.accuracy is None or self.audit is None:
             return None
-        return error_rate.uncorrectable(*self.accuracy.counts, self.audit)
+        return error_rate.uncorrectable(*self._counts, self.audit)
+
+    @property
+    def _counts(self) -> tuple[float, float]:
+        """How many of how many agree, as if every execution had been as likely to be chosen as any other."""
+        accuracy = self.accuracy or estimate.NOTHING
+        return (accuracy.value or 0.0) * accuracy.effective, accuracy.effective
 
     def require(self, least: float | None) -> None:
         """Raises GateMissed where nothing was judged, or the accuracy (as corrected, where it is) is below."""
@@ -79,7 +88,7 @@ class Validation:
             why = f"; {self.waiting} inputs wait for a person" if self.waiting else ""
             raise GateMissed(f"no sampled execution of {self.task_id} has been judged{why}", hint=self._way_out())
         best = self.corrected or accuracy
-        if least is not None and best.value < least:
+        if least is not None and best.value is not None and best.value < least:
             raise GateMissed(f"the accuracy is {best.value:.1%}, below the {least:.1%} asked for")
 
     def _way_out(self) -> str:
@@ -234,6 +243,7 @@ class _Checker:
             similarity_score=compared.score,
             comparison_method=compared.method,
             pi=record.get("pi"),
+            confidence=record.get("confidence"),
             timestamp=utc_now(),
             oracle=self.oracle.name,
             fields=compared.fields,
@@ -241,15 +251,15 @@ class _Checker:
 
 
 def _summarise(result: Validation, judged: Iterable[validations.Judged], version: int | None) -> None:
-    """Shares of all validations that are kept. They are plain means: of samples in which every execution is as
-    likely as any other."""
-    right: Counter[int] = Counter()
-    total: Counter[int] = Counter()
+    """Agreement by all validations that are kept, each weighted by how unlikely it was to be made."""
+    checks: dict[int, list[Checked]] = {}
     for _, record in judged:
         if version is None or record.version == version:
-            right[record.version] += record.match
-            total[record.version] += 1
-    result.agreement = error_rate.share(sum(right.values()), sum(total.values()))
-    for number, n in total.items():
-        if (share := error_rate.share(right[number], n)) is not None:
-            result.versions[number] = share
+            # One without pi is from a log that chose nothing: as likely as any other of those.
+            check = Checked(record.match, 1.0 if record.pi is None else record.pi, record.confidence)
+            checks.setdefault(record.version, []).append(check)
+    for number, some in checks.items():
+        if (found := estimate.accuracy(some)).value is not None:
+            result.versions[number] = found
+    everything = estimate.accuracy(check for some in checks.values() for check in some)
+    result.agreement = None if everything.value is None else everything

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from functools import lru_cache
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -24,6 +25,7 @@ LENGTHS = 20
 """Bins of an input's length: bin `i` holds those of 2^i to 2^(i+1) - 1 characters, the last all longer ones."""
 
 _CHANCE = 0.001
+_PRIOR = 50  # checks that what the version was made with counts as
 _FEWEST = 50  # executions from which shares are compared
 _OTHER = "…"
 
@@ -102,7 +104,8 @@ class Check(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Fall:
-    """From check number `since` on errors came more often than expected; noticed at check number `noticed`."""
+    """From check number `since` on there were more errors than `expected` by what was before; noticed at check
+    number `noticed`. `keys` are those of the errors."""
 
     since: int
     noticed: int
@@ -115,33 +118,49 @@ class Fall:
 class PageHinkley:
     """Errors beyond expectation. `tolerance` is the rise in the error rate that is not worth an alarm."""
 
-    def __init__(self, error_rate: float, *, tolerance: float = 0.05, weight: float = 30.0) -> None:
-        """`error_rate` is what the version was made with, which counts as `weight` checks."""
+    def __init__(self, error_rate: float, doubt: float | None = None, *, tolerance: float = 0.05) -> None:
+        """`error_rate` is what the version was made with, `doubt` what its confidences then lacked of 1 on
+        average: before there are checks, errors are expected in proportion to what a confidence lacks."""
+        self._error_rate = min(0.9, max(0.002, error_rate))
+        self._doubt = doubt
         self._tolerance = tolerance
-        self._errors, self._count = error_rate * weight, weight
-        self._bins: dict[int | None, tuple[float, float]] = {}
+        self._seen: dict[int | None, tuple[int, int]] = {}
+        self._expected, self._count = self._error_rate * _PRIOR, _PRIOR
         self.sum = self.least = 0.0
         self.limit = math.inf
 
     def add(self, match: bool, confidence: float | None) -> bool:
         """Take in one check; True where the alarm goes off."""
-        overall = self._errors / self._count
-        place = None if confidence is None else min(9, max(0, int(confidence * 10)))
-        errors, count = self._bins.get(place, (0.0, 0.0))
-        expected = (errors + 10 * overall) / (count + 10)
+        expected, place = self.expected(confidence), _place(confidence)
+        errors, count = self._seen.get(place, (0, 0))
         self.sum += (not match) - expected - self._tolerance
         self.least = min(self.least, self.sum)
-        self._bins[place] = errors + (not match), count + 1
-        self._errors += not match
+        self._seen[place] = errors + (not match), count + 1
+        self._expected += expected
         self._count += 1
-        self.limit = _wald_limit(min(0.9, max(0.002, overall)), self._tolerance)
+        self.limit = _wald_limit(round(self._expected / self._count, 3), self._tolerance)
         return self.sum - self.least > self.limit
 
+    def expected(self, confidence: float | None) -> float:
+        """The probability of an error at this confidence, by what was seen so far and what was promised."""
+        errors, count = self._seen.get(_place(confidence), (0, 0))
+        return (errors + _PRIOR * self._promised(confidence)) / (count + _PRIOR)
 
+    def _promised(self, confidence: float | None) -> float:
+        if confidence is None or not self._doubt:
+            return self._error_rate
+        return min(0.9, self._error_rate * (1 - confidence) / self._doubt)
+
+
+def _place(confidence: float | None) -> int | None:
+    return None if confidence is None else min(9, max(0, int(confidence * 10)))
+
+
+@lru_cache(maxsize=1024)
 def _wald_limit(rate: float, tolerance: float, checks: float = 10_000) -> float:
     """What the sum of errors, less `rate + tolerance` each, passes once in so many checks while `rate` holds:
     log(checks) / t for the t > 0 with E exp(t x) = 1 (Wald 1945)."""
-    rate = min(rate, 0.98 - tolerance)
+    rate = min(max(rate, 0.001), 0.98 - tolerance)
 
     def logarithm(t: float) -> float:
         right, wrong = math.log1p(-rate), math.log(rate) + t
@@ -158,23 +177,26 @@ def _wald_limit(rate: float, tolerance: float, checks: float = 10_000) -> float:
     return math.log(checks) / low
 
 
-def fall(checks: Iterable[Check], error_rate: float) -> Fall | None:
-    """Where the errors rose above what they were, if they did and have not come down since."""
-    page = PageHinkley(error_rate)
+def fall(checks: Iterable[Check], error_rate: float, doubt: float | None = None) -> Fall | None:
+    """Where the errors rose above what they were, if they did and have not come down since.
+
+    Checks are in the order of time; the other arguments are those of `PageHinkley`.
+    """
+    page = PageHinkley(error_rate, doubt)
     rows: Sequence[Check] = list(checks)
-    since, noticed, found = 0, None, None
+    since, noticed = 0, None
     for at, check in enumerate(rows):
         least = page.least
-        alarm = page.add(check.match, check.confidence)
-        if page.least < least:
-            since, noticed, found = at + 1, None, None
-        if alarm and noticed is None:
+        if page.add(check.match, check.confidence) and noticed is None:
             noticed = at
-            found = since
-    if noticed is None or found is None:
+        if page.least < least:
+            since, noticed = at + 1, None
+    if noticed is None:
         return None
-    part = rows[found:]
-    wrong = [row.key for row in part if not row.match]
-    earlier = rows[:found]
-    usual = (error_rate * 30 + sum(not row.match for row in earlier)) / (30 + len(earlier))
-    return Fall(found, noticed, len(wrong), len(part), usual, wrong)
+    until = PageHinkley(error_rate, doubt)
+    for check in rows[:since]:
+        until.add(check.match, check.confidence)
+    after = rows[since:]
+    wrong = [row.key for row in after if not row.match]
+    usual = math.fsum(until.expected(row.confidence) for row in after)
+    return Fall(since, noticed, len(wrong), len(after), usual, wrong)

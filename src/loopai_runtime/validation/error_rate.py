@@ -41,11 +41,6 @@ class Share(NamedTuple):
     high: float
     n: int
 
-    @property
-    def counts(self) -> tuple[int, int]:
-        """How many of how many."""
-        return round(self.value * self.n), self.n
-
     def as_dict(self) -> dict[str, float]:
         return {"value": self.value, "low": self.low, "high": self.high, "n": self.n}
 
@@ -75,7 +70,7 @@ def same_error(labels: int | None) -> float:
     return 1 / (labels - 1) if labels is not None and labels > 1 else 0.0
 
 
-def uncorrectable(agreed: int, n: int, audit: OracleAudit) -> str | None:
+def uncorrectable(agreed: float, n: float, audit: OracleAudit) -> str | None:
     """Why nothing can be said of the accuracy behind `agreed` of `n` comparisons; None where it can."""
     if not n or not audit.n:
         return "there is nothing to compare"
@@ -88,7 +83,7 @@ def uncorrectable(agreed: int, n: int, audit: OracleAudit) -> str | None:
     return None
 
 
-def corrected(agreed: int, n: int, audit: OracleAudit, confidence: float = 0.95) -> Share | None:
+def corrected(agreed: float, n: float, audit: OracleAudit, confidence: float = 0.95) -> Share | None:
     """The accuracy behind `agreed` of `n` comparisons, with its interval; None where it is `uncorrectable`.
 
     `n` of the answer is that of the comparisons.
@@ -108,7 +103,7 @@ def corrected(agreed: int, n: int, audit: OracleAudit, confidence: float = 0.95)
     tail = round((1 - confidence) / 2 * _DRAWS)
     value = _solved(agreed / n, audit.right / audit.n, c)
     low, high = drawn[tail], drawn[-1 - tail]
-    return Share(value, min(low, value), max(high, value), n)
+    return Share(value, min(low, value), max(high, value), round(n))
 
 
 def _solved(agreement: float, q: float, c: float) -> float:

@@ -79,12 +79,12 @@ class Estimate:
         return f"{self.value:.1%} ({self.low:.1%} to {self.high:.1%}, {self.n} checked)"
 
     def as_dict(self) -> dict[str, Any]:
+        """`value, low, high, n`, as every output has an accuracy."""
         return {
             "value": None if self.value is None else round(self.value, 6),
             "low": round(self.low, 6),
             "high": round(self.high, 6),
             "n": self.n,
-            "method": self.method,
         }
 
     def more(self, half: float = 0.02) -> int:

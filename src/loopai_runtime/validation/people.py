@@ -42,19 +42,21 @@ class Human:
     kind = "human"
     name = "human"
 
-    def __init__(self, lookup: Lookup, enqueue: Callable[[Any], None] | None) -> None:
-        """`enqueue=None`: whoever asks queues the input itself."""
+    def __init__(self, lookup: Lookup, enqueue: Callable[[list[Any]], None] | None) -> None:
+        """`enqueue=None`: whoever asks queues the inputs itself."""
         self._lookup = lookup
         self._enqueue = enqueue
 
     def ask(self, inputs: Sequence[Any]) -> list[Answer]:
         known = self._lookup()
-        return [self._answer(known, value) for value in inputs]
+        keys = list(map(jsonl.canonical, inputs))
+        missing = {key: value for key, value in zip(keys, inputs, strict=True) if key not in known}
+        if missing and self._enqueue is not None:
+            self._enqueue(list(missing.values()))
+        return [self._answer(known, key) for key in keys]
 
-    def _answer(self, known: Mapping[bytes, Any], value: Any) -> Answer:
-        key = jsonl.canonical(value)
+    @staticmethod
+    def _answer(known: Mapping[bytes, Any], key: bytes) -> Answer:
         if key in known:
             return Verdict(known[key])
-        if self._enqueue is not None:
-            self._enqueue(value)
         return OracleError("waits for a person", why="pending", hint="loopai label answers it")
