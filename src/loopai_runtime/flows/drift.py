@@ -178,11 +178,10 @@ def _reason(found: Shift) -> str:
 
 
 def _fallen(fallen: Fall) -> Alarm:
-    rate = fallen.errors / max(1, fallen.checks)
     first = fallen.keys[0]["timestamp"] if fallen.keys else ""
     reason = (
-        f"{rate:.1%} of the last {fallen.checks} checked answers are wrong, {fallen.expected:.1%} were before "
-        f"(Page-Hinkley; the rise began about {first})"
+        f"{fallen.errors} of the last {fallen.checks} checked answers are wrong where {fallen.expected:.1f} were "
+        f"to be expected (Page-Hinkley; from about {first} on)"
     )
     return Alarm("matches", reason, fallen.keys[-EXAMPLES:])
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from functools import lru_cache
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -103,7 +104,8 @@ class Check(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Fall:
-    """From check number `since` on errors came more often than expected; noticed at check number `noticed`."""
+    """From check number `since` on there were more errors than `expected` by what was before; noticed at check
+    number `noticed`. `keys` are those of the errors."""
 
     since: int
     noticed: int
@@ -129,16 +131,20 @@ class PageHinkley:
 
     def add(self, match: bool, confidence: float | None) -> bool:
         """Take in one check; True where the alarm goes off."""
-        place = None if confidence is None else min(9, max(0, int(confidence * 10)))
+        expected, place = self.expected(confidence), _place(confidence)
         errors, count = self._seen.get(place, (0, 0))
-        expected = (errors + _PRIOR * self._promised(confidence)) / (count + _PRIOR)
         self.sum += (not match) - expected - self._tolerance
         self.least = min(self.least, self.sum)
         self._seen[place] = errors + (not match), count + 1
         self._expected += expected
         self._count += 1
-        self.limit = _wald_limit(self._expected / self._count, self._tolerance)
+        self.limit = _wald_limit(round(self._expected / self._count, 3), self._tolerance)
         return self.sum - self.least > self.limit
+
+    def expected(self, confidence: float | None) -> float:
+        """The probability of an error at this confidence, by what was seen so far and what was promised."""
+        errors, count = self._seen.get(_place(confidence), (0, 0))
+        return (errors + _PRIOR * self._promised(confidence)) / (count + _PRIOR)
 
     def _promised(self, confidence: float | None) -> float:
         if confidence is None or not self._doubt:
@@ -146,10 +152,15 @@ class PageHinkley:
         return min(0.9, self._error_rate * (1 - confidence) / self._doubt)
 
 
+def _place(confidence: float | None) -> int | None:
+    return None if confidence is None else min(9, max(0, int(confidence * 10)))
+
+
+@lru_cache(maxsize=1024)
 def _wald_limit(rate: float, tolerance: float, checks: float = 10_000) -> float:
     """What the sum of errors, less `rate + tolerance` each, passes once in so many checks while `rate` holds:
     log(checks) / t for the t > 0 with E exp(t x) = 1 (Wald 1945)."""
-    rate = min(rate, 0.98 - tolerance)
+    rate = min(max(rate, 0.001), 0.98 - tolerance)
 
     def logarithm(t: float) -> float:
         right, wrong = math.log1p(-rate), math.log(rate) + t
@@ -182,7 +193,10 @@ def fall(checks: Iterable[Check], error_rate: float, doubt: float | None = None)
             since, noticed = at + 1, None
     if noticed is None:
         return None
-    before, after = rows[:since], rows[since:]
+    until = PageHinkley(error_rate, doubt)
+    for check in rows[:since]:
+        until.add(check.match, check.confidence)
+    after = rows[since:]
     wrong = [row.key for row in after if not row.match]
-    usual = (error_rate * _PRIOR + sum(not row.match for row in before)) / (_PRIOR + len(before))
+    usual = math.fsum(until.expected(row.confidence) for row in after)
     return Fall(since, noticed, len(wrong), len(after), usual, wrong)
