@@ -207,7 +207,8 @@ class _Sample:
 
     def hajek(self) -> tuple[float, float]:
         """The linearised variance, and the value."""
-        return self._variance([row.match - self.rate for row in self.rows], 1), self.rate
+        leverages = [w / self.weight for w in self.weights]
+        return self._variance([row.match - self.rate for row in self.rows], leverages), self.rate
 
     def doubly_robust(self) -> tuple[float, float]:
         """The same with the confidences' part of the matches replaced by that of all executions."""
@@ -225,11 +226,18 @@ class _Sample:
         slope = math.fsum(q * x * e for q, x, e in zip(self.squares, apart, errors, strict=True)) / below
         value = self.rate + slope * (everywhere - mean)
         left = [e - slope * x for e, x in zip(errors, apart, strict=True)]
-        return self._variance(left, 2), min(1.0, max(0.0, value))
+        leverages = [
+            w / self.weight + q * x * x / below for w, q, x in zip(self.weights, self.squares, apart, strict=True)
+        ]
+        return self._variance(left, leverages), min(1.0, max(0.0, value))
 
-    def _variance(self, residuals: Sequence[float], fitted: int) -> float:
-        total = math.fsum(q * e * e for q, e in zip(self.squares, residuals, strict=True))
-        return total / self.weight**2 * self.n / max(1, self.n - fitted)
+    def _variance(self, residuals: Sequence[float], leverages: Sequence[float]) -> float:
+        """Residuals are as if each had been left out of what they are residuals of (HC3, MacKinnon and White 1985):
+        a check of much weight draws the fit to itself."""
+        total = math.fsum(
+            q * (e / max(0.1, 1 - h)) ** 2 for q, e, h in zip(self.squares, residuals, leverages, strict=True)
+        )
+        return total / self.weight**2
 
 
 def _estimate(sample: _Sample, value: float, variance: float, method: Method, confidence: float) -> Estimate:
