@@ -224,6 +224,21 @@ def test_a_body_that_is_too_large_ends_its_connection(server: Arena) -> None:
         assert client.post(server.url, params={"id": token}, content=b"x").status_code == 404
 
 
+def test_a_frame_of_a_million_messages_keeps_nobody_waiting(server: Arena) -> None:
+    with socket(server) as noisy, socket(server) as other:
+        noisy.send(
+            '{"type":6}\x1e' * 600_000, '{"type":1,"invocationId":"1","target":"Add","arguments":[1,1]}\x1e'
+        )
+        waited = []
+        for number in range(20):
+            before = time.monotonic()
+            assert other.invoke("Add", 1, 1, invocation_id=str(number))["result"] == 2
+            waited.append(time.monotonic() - before)
+        assert sorted(waited)[10] < 0.2
+        assert max(waited) < 2
+        assert noisy.completion("1", 60)["result"] == 2
+
+
 # --- slowness
 
 
