@@ -1,7 +1,7 @@
 """Programs of a model against the best offline candidate, on rows that no prompt has shown.
 
-The model's own champion, one program or several that vote, is chosen on other rows than those that decide where
-there are enough of them. It wins where it was right clearly more often, near-duplicates counting once. Where it was
+The model's own champion, one program or several that vote, is chosen on other rows than those that decide, where
+there are enough. It wins where it was right clearly more often, near-duplicates counting once. Where it was
 right as often, the smaller program wins, if it is clearly better than a constant: on so few rows a small lead of a
 larger program is luck.
 """
