@@ -31,7 +31,7 @@ from loopai_runtime.redaction import flags
 from loopai_runtime.sandbox import Program
 from loopai_runtime.synthesis import examples as example_files
 from loopai_runtime.synthesis.strategy import Problem
-from loopai_runtime.synthesis.synthesize import synthesize
+from loopai_runtime.synthesis.synthesize import INTERRUPTED, synthesize
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -322,7 +322,7 @@ def synthesized(
         if writer is None:
             raise
         offline, nothing = None, error
-    if writer is None:
+    if writer is None or (offline is not None and offline.judged.get("stopped") == INTERRUPTED):
         assert offline is not None
         return offline
     timeout_ms = config.timeout_ms(spec.timeout_ms)

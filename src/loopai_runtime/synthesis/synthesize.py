@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 CONFIDENCE = 0.9
+INTERRUPTED = "interrupted"
 CONTEST_ROWS = 30_000
 """Examples that candidates are compared on; more would make no difference to which one wins."""
 SURELY_WRONG = 0.8
@@ -137,7 +138,7 @@ class _Contest:
             except KeyboardInterrupt:
                 if not self._trials:
                     raise
-                self._stopped = "interrupted"
+                self._stopped = INTERRUPTED
                 return
             self._trials += found
             self._makers += [strategy] * len(found)
