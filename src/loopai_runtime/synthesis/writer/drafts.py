@@ -121,7 +121,18 @@ class Workshop:
         self.stopped: str | None = None
 
     def write(self, drafts: Sequence[Draft]) -> None:
-        """Have all of them written, and repaired while that helps."""
+        """Have all of them written, and repaired while that helps.
+
+        On KeyboardInterrupt what runs by then is kept; raises it where nothing does.
+        """
+        try:
+            self._rounds(drafts)
+        except KeyboardInterrupt:
+            if all(draft.best is None for draft in drafts):
+                raise
+            self.stopped = "interrupted"
+
+    def _rounds(self, drafts: Sequence[Draft]) -> None:
         for repair in range(REPAIRS + 1):
             waiting = [draft for draft in drafts if not draft.finished]
             if not waiting or self.stopped:
