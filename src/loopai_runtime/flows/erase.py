@@ -37,7 +37,7 @@ class Erased:
     """What was taken out, or with `dry_run` would be: records by place, and what is left to do."""
 
     records: dict[str, int] = field(default_factory=dict)
-    """By `executions`, `validations`, `labels`, `queue`, `examples`, `suggestions`, `statistics`, `cache`."""
+    """By `executions`, `validations`, `statistics`, `cache`, and the task's own files: `labels`, `queue`, …"""
     rebuild: list[str] = field(default_factory=list)
     """Versions to make again without the erased rows, and then to remove: `task@3`."""
     by_hand: list[str] = field(default_factory=list)
@@ -111,8 +111,8 @@ def _erase_day(layout: Layout, task_id: str, day: str, match: Match, dry_run: bo
 def _files(layout: Layout, task_id: str) -> Iterable[tuple[str, Path]]:
     for path in sorted(layout.validations(task_id).glob("sampled-*.jsonl")):
         yield "validations", path
-    for name in ("labels", "queue", "suggestions", "examples"):
-        yield name, layout.task(task_id) / f"{name}.jsonl"
+    for path in sorted(layout.task(task_id).glob("*.jsonl")):  # labels, queue, examples, calls, …
+        yield path.stem, path
 
 
 def _files_of_people(layout: Layout, task_id: str) -> list[Path]:

@@ -54,7 +54,7 @@ def layout(tmp_path: Path) -> Layout:
             flags = {"retention.executions.compress_after": 0, "retention.executions.keep_days": 36_500}
             flags |= {"retention.validations.keep_days": 36_500}
             list(retention.keep(layout, Config.load(flags=flags, environ={})))
-    for path in (layout.labels("spam"), layout.queue("spam"), layout.examples("spam"), layout.suggestions("spam")):
+    for path in (layout.labels("spam"), layout.queue("spam"), layout.examples("spam"), layout.calls("spam")):
         put(
             path, {"input": {"email": JANE}, "output": "a"}, {"input": {"email": "bob@example.com"}, "output": "b"}
         )
@@ -79,7 +79,7 @@ def test_nothing_that_was_meant_stays_and_nothing_else_goes(layout: Layout, matc
         "validations": 4,
         "labels": 1,
         "queue": 1,
-        "suggestions": 1,
+        "calls": 1,
         "examples": 1,
         "cache": 1,
     }
