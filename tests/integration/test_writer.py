@@ -197,6 +197,7 @@ def test_signs_that_a_model_names_help_the_linear_model(made: Any) -> None:
     assert "@:about refund" in result.synthesis.code
 
 
+@pytest.mark.slow
 def test_signs_with_hostile_patterns_are_left_out(made: Any) -> None:
     bad = [
         {"name": "loop", "label": "refund", "pattern": "(([a-z0-9 ]+)+)+$!"},
@@ -223,6 +224,7 @@ def test_hostile_programs_get_nowhere(made: Any, tmp_path: Path) -> None:
     assert len(made.llm.requests) > 12
 
 
+@pytest.mark.slow
 def test_bombs_are_given_up_and_offline_goes_on(made: Any) -> None:
     bombs = [
         "def answer(x):\n    while True:\n        pass\n",
@@ -286,6 +288,7 @@ def test_a_dry_run_asks_nothing_and_writes_nothing(made: Any, layout: Layout) ->
     assert not layout.root.exists()
 
 
+@pytest.mark.slow
 def test_seeds_are_repeated_and_their_spread_is_told(made: Any) -> None:
     result = made(always(GOOD), variance=2)
     assert [run.seed for run in result.spread] == [0, 1]
