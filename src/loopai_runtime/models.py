@@ -260,7 +260,9 @@ class TaskSpecification(Record):
     accuracy_target: float = Field(0.9, gt=0, le=1, description="share of right answers on unseen inputs")
     latency_target_ms: float = Field(10, gt=0, description="slowest acceptable call, 99th percentile")
     timeout_ms: int = Field(1000, gt=0, le=600_000, description="a call that takes longer is stopped")
-    sampling_rate: float = Field(0.05, ge=0, le=1, description="share of executions that the oracle checks")
+    sampling_rate: float = Field(
+        0.05, ge=0.01, le=0.2, description="share of executions that the oracle checks, 0.01 to 0.20"
+    )
     abstain: AbstainPolicy | None = Field(None, description="when to say nothing rather than guess; null: never")
     oracle: OracleConfig | None = Field(None, description="who knows the right answer")
     compare: CompareConfig = Field(CompareConfig(), description="when an output counts as right; exact by default")

@@ -7,25 +7,25 @@ The first ships a model of 98 MB, the second serves it after some minutes of bui
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from tests.integration.conftest import Loopai
 
-from loopai_runtime.errors import UnusableAnswer
+from loopai_runtime.errors import PolicyRefused, UnusableAnswer
 from loopai_runtime.layout import Layout
 from loopai_runtime.ledger import Ledger, read
 from loopai_runtime.llm import Endpoint, Model, Prices
+from loopai_runtime.sandbox import Program, SyncPool
+from loopai_runtime.synthesis.writer.answers import program_in
 
 # Another Python may hold them, as building them for this one takes minutes.
 PYTHON = os.environ.get("LOOPAI_TEST_LLAMA_PYTHON", sys.executable)
@@ -87,14 +87,34 @@ def test_it_answers_and_is_paid_for(api_base: str, tmp_path: Path) -> None:
     assert [entry.state for entry in read(layout)] == ["spent"] * 3
 
 
-def test_what_it_writes_does_not_win(api_base: str, loopai: Loopai, write_spec: Callable[..., Path]) -> None:
-    spec = write_spec(generate={"model": "openai/smollm2", "api_base": api_base, "max_cost_usd": 1.0})
-    done = loopai("generate", spec, "-o", "json")
-    assert done.code == 0, done.err
-    shown = json.loads(loopai("show", "tiny", "-o", "json").out)
-    assert "Traceback" not in done.err
-    assert json.dumps(shown)
-    assert loopai("run", "tiny", '{"text": "great lovely lamp"}').out.strip() == '"good"'
-    costs = loopai("analyze", "tiny", "--cost", "-o", "json").json
-    assert {line["model"] for line in costs["spent"]} == {"openai/smollm2"}
-    assert costs["spent_usd"] == 0
+def test_what_it_writes_is_rejected(api_base: str, tmp_path: Path) -> None:
+    """It has no program, one that the policy refuses, or one that is wrong when it has run in the sandbox."""
+    task = (
+        "Write a Python function run(input_data) that returns 'good' if the text input_data['text'] praises, and "
+        "'bad' if it complains. Answer with one Python code block."
+    )
+    one = Model(
+        Endpoint("openai/smollm2", api_base, timeout_s=300), Ledger(Layout(tmp_path), max_usd_per_command=1)
+    )
+    reply = one.ask([{"role": "user", "content": task}], purpose="write", max_tokens=600)
+    rows = [
+        ("great lovely lamp", "good"),
+        ("broken awful chair", "bad"),
+        ("I love it", "good"),
+        ("I hate it", "bad"),
+    ]
+    assert right(program_in(reply.text), rows) < len(rows)
+    assert reply.spent.usd == 0
+
+
+def right(program: str | None, rows: list[tuple[str, str]]) -> int:
+    """How many rows it gets right, in the sandbox."""
+    if program is None:
+        return 0
+    with SyncPool(require="policy") as pool:
+        try:
+            pool.load(Program("written", program))
+        except PolicyRefused:
+            return 0
+        answers = [pool.call("written", {"text": text}) for text, _ in rows]
+    return sum(answer.output == label for answer, (_, label) in zip(answers, rows, strict=True))

@@ -9,6 +9,7 @@ import pytest
 
 import loopai_runtime
 from loopai_runtime.errors import NotFound, SpecError
+from loopai_runtime.models import TaskSpecification
 from loopai_runtime.schemas import Schema
 from loopai_runtime.synthesis import specfile
 
@@ -147,3 +148,10 @@ def test_the_shipped_schema_is_the_models_and_accepts_the_packaged_specification
     assert schema.accepts(specfile.parse(GOOD, "s", Path()).document.data)
     assert not schema.accepts({"name": "x", "description": "y"})
     assert not schema.accepts({"name": "x", "description": "y", "input": {}, "output": {}, "nope": 1})
+
+
+@pytest.mark.parametrize("rate", [0, 0.005, 0.3, 1])
+def test_a_sampling_rate_outside_one_to_twenty_percent_is_a_fault(rate: float) -> None:
+    spec = {"name": "a", "description": "b", "input_schema": {}, "output_schema": {}, "sampling_rate": rate}
+    with pytest.raises(ValueError, match="sampling_rate"):
+        TaskSpecification.model_validate(spec)
