@@ -112,7 +112,7 @@ class Vault:
             raise StorageError("is not a file that was encrypted here", where=where)
         key = self._keys.get(header[24:32])
         if key is None:
-            hint = "set storage.encryption_key, or storage.encryption_keys_before, to the key of then"
+            hint = "set storage.encryption_key, or storage.encryption_key_before, to the key of then"
             raise StorageError(f"was encrypted with another key ({header[24:32].hex()})", where=where, hint=hint)
         try:
             return _cipher(key).decrypt(header[32:44], header[44:], header[:32])

@@ -175,7 +175,9 @@ def erase(
     else:
         render.say("nothing matches")
     for version in done.rebuild:
-        render.say(f"{version} was made from what was erased: generate the task again, then let prune remove it")
+        render.say(
+            f"{version} was made from what was erased, or has it in its program: generate again, then remove it"
+        )
     for path in done.by_hand:
         render.say(f"{path} has it too: edit it by hand, and the files that it names")
 

@@ -85,6 +85,7 @@ def test_nothing_that_was_meant_stays_and_nothing_else_goes(layout: Layout, matc
     }
     assert JANE.encode() not in everything(layout)
     left = [json.loads(line) for line in raw.lines(layout, "spam", DAYS) if line.strip()]
+    assert b"".join(raw.whole(layout, "spam", DAYS, print)).count(b"\n") == len(left)
     assert {r["execution_id"] for r in left} == {f"{day}-{n}" for day in DAYS for n in range(40) if n % 10}
     for day in stats.window(layout, "spam", DAYS):
         assert (day.counts.total().count, day.damaged) == (36, 0)
