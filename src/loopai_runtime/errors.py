@@ -14,8 +14,8 @@
     ├── Busy                        6    503    a lock is held, a server already runs
     ├── BatchFailed                 7    207    some line of a batch failed
     ├── TamperedArtifact            1    500    an artifact that is not what its digest says
-    ├── ModelError                  1    502    a language model: no key, refused, late, cut off, not an answer
-    │   └── UnusableAnswer          1    502    it answered, but not what was asked for
+    ├── ModelError                  1    502    a language model that cannot be asked: no key, refused, late
+    │   └── UnusableAnswer          1    502    its answer was cut off, or is none
     ├── CapReached                  1    402    the call that would have passed the limit of money was not made
     ├── StorageError                1    507    the data directory: read-only, full, damaged
     ├── OracleError                 1    502    the oracle did not answer, or not what was asked for

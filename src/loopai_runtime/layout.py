@@ -15,7 +15,7 @@ import stat
 import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from loopai_runtime.config import CONFIG_FILE
 from loopai_runtime.errors import Busy, NotFound, StorageError, UsageError
@@ -197,6 +197,8 @@ class Layout:
 
     def __init__(self, root: Path | str) -> None:
         self.root = Path(root).expanduser().absolute()
+        self.vault: Any = None
+        """A `crypto.Vault` where the execution log is encrypted."""
 
     def __repr__(self) -> str:
         return f"Layout({str(self.root)!r})"

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from loopai_runtime import jsonl
-from loopai_runtime.errors import CapReached, InputError
+from loopai_runtime.errors import CapReached
 from loopai_runtime.layout import make_dir, only_one, storage_errors
 from loopai_runtime.models import new_id, utc_now
 
@@ -96,10 +96,12 @@ class _Tail:
                 return
         whole = read[: read.rfind(b"\n") + 1]
         self._offset += len(whole)
+        import orjson  # here, as commands that ask no model need not load it
+
         for line in whole.splitlines():
             try:
-                yield self._apply(jsonl.loads(line))
-            except (InputError, KeyError, TypeError, ValueError):
+                yield self._apply(orjson.loads(line))
+            except (KeyError, TypeError, ValueError):
                 continue  # a line of somebody's editor
 
     def _apply(self, line: dict[str, Any]) -> tuple[Entry | None, Entry]:

@@ -78,6 +78,7 @@ def test_json_has_the_shape_of_the_contract(logged: Loopai) -> None:
     assert total["accuracy"]["value"] == pytest.approx(0.75)
     assert 0.4 < total["accuracy"]["low"] < 0.6
     assert 0.85 < total["accuracy"]["high"] < 0.95
+    assert list(total["accuracy"]) == ["value", "low", "high", "n"]
     assert total["accuracy"]["n"] == 20
     assert [(row["key"], row["count"]) for row in found["rows"]] == [(ago(1), 30), (TODAY, 20)]
     assert found["rows"][0]["p50_ms"] == pytest.approx(15.0, rel=0.01)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from loopai_runtime.events import Audit
 from loopai_runtime.flows.doctor import CLOCK_SLACK_S, clock
 from loopai_runtime.layout import Layout
 
@@ -54,6 +55,18 @@ def test_the_table_is_for_people(loopai: Loopai) -> None:
     assert done.code == 0
     assert "what to do" in done.out
     assert "data directory" in done.out
+
+
+def test_an_audit_that_was_touched_is_told(made: Loopai) -> None:
+    audit = Audit(Layout(made.data_dir))
+    for number in range(3):
+        audit.record("llm", number=number)
+    assert checks(doctor(made))["audit"]["status"] == "ok"
+    (path,) = Layout(made.data_dir).audit.iterdir()
+    path.write_bytes(path.read_bytes().replace(b'"number":1', b'"number":7'))
+    done = doctor(made)
+    assert done.code == 1
+    assert checks(done)["audit"]["found"] == f"{path.name}:3: does not follow the line before it"
 
 
 def test_a_good_data_directory_is_left_as_it_was(made: Loopai) -> None:

@@ -286,7 +286,7 @@ def test_each_attempt_is_within_the_limit(asking: Callable[..., Model], layout: 
         (Says("hi", finish_reason="length"), "was cut off at 50 tokens", "more tokens", 1),
         (Says(""), "answered nothing (stop)", None, 1),
         (Says(" \n"), "answered nothing", None, 1),
-        (Says("", finish_reason="content_filter"), "answered nothing (content_filter)", None, 1),
+        (Says("half a", finish_reason="content_filter"), "stopped by its provider's content filter", None, 1),
     ],
 )
 def test_every_failure_is_one_clear_line(

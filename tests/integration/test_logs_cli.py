@@ -101,3 +101,31 @@ def test_erase_wants_to_know_what(logged: Loopai) -> None:
     done = logged("logs", "erase", "spam", "--match", "(")
     assert (done.code, done.out) == (2, "")
     assert "no regular expression" in done.err
+
+
+KEY = "11" * 32
+
+
+def test_an_encrypted_log_goes_through_a_pipe_in_plain_text(spam: Loopai) -> None:
+    env = {"LOOPAI_STORAGE__ENCRYPTION_KEY": KEY}
+    for text in ("win a prize", "see you soon"):
+        done = spam("run", "spam-detection", json.dumps({"text": text}), env=env)
+        assert done.code == 0, done.err
+    written = Layout(spam.data_dir).executions("spam-detection")
+    assert [path.name for path in sorted(written.iterdir())] == [f"{TODAY}.0{n}.jsonl.enc" for n in (0, 1)]
+    done = spam("logs", "decrypt", "spam-detection", env=env)
+    assert (done.code, done.err) == (0, "")
+    assert [line["input"]["text"] for line in done.lines] == ["win a prize", "see you soon"]
+    assert spam("analyze", "-o", "json", env=env).json["total"]["count"] == 2
+    assert "see you soon" in spam("logs", "tail", env=env).out
+
+
+def test_an_encrypted_log_without_its_key_is_one_clear_error(spam: Loopai) -> None:
+    spam("run", "spam-detection", '{"text": "hello"}', env={"LOOPAI_STORAGE__ENCRYPTION_KEY": KEY})
+    for command in (("logs", "decrypt", "spam-detection"), ("logs", "tail"), ("analyze",)):
+        done = spam(*command)
+        assert (done.code, done.out) == (1, "")
+        assert "is encrypted, and no key is given" in done.err
+    done = spam("logs", "tail", env={"LOOPAI_STORAGE__ENCRYPTION_KEY": "secret"})
+    assert done.code == 2
+    assert "secret" not in done.err

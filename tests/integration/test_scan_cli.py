@@ -73,6 +73,10 @@ def test_tasks_are_found_judged_and_kept_for_generate(loopai: Loopai, tmp_path: 
     assert made.code == 0, made.err
     answer = loopai("run", spam["task_id"], json.dumps({"message": "claim your cash reward tomorrow"}))
     assert answer.out == '"Spam"\n'
+    cost = loopai("analyze", spam["task_id"], "--cost", "-o", "json")
+    assert cost.code == 0, cost.err
+    assert abs(cost.json["model_call"]["usd"] - 104e-6) < 1e-9
+    assert cost.json["model_call"]["model"] == "gpt-test"
     again = loopai("scan", str(file))
     assert again.code == 0
     assert f"next: loopai generate {spam['task_id']}\n" in again.err

@@ -332,6 +332,8 @@ def test_examples_taken_unseen_cap_the_confidence_and_say_so(made: Any, layout: 
     assert result.artifact.abstain.threshold is None  # nothing is guaranteed
     assert any("made up by a model" in note for note in result.notes)
     assert {one.source for one in labels.read(layout, "mails")} == {"synthetic"}
+    sure = [confidence for _, confidence in result.synthesis.predictions]
+    assert 0.4 < sum(sure) / len(sure) <= 0.5
     again = made(inventor(), rows(20))
     assert again.artifact.judged["sources"] == {"given": 20} | {
         "synthetic": result.artifact.judged["sources"]["synthetic"]
@@ -372,6 +374,50 @@ def _fenced(body: dict[str, Any], name: str) -> list[str]:
         if found := re.search(rf"<({name}-[0-9a-f]{{8}})>\n(.*?)\n</\1>", message["content"], re.DOTALL):
             return found[2].split("\n")
     return []
+
+
+def test_a_transformation_that_no_offline_candidate_finds_is_written(made: Any) -> None:
+    code = """```python
+VALUES = {"I": 1, "V": 5, "X": 10, "L": 50, "C": 100, "M": 1000}
+
+
+def answer(input_data):
+    numbers = [VALUES.get(letter, 0) for letter in str(input_data["text"])]
+    total = 0
+    for at, number in enumerate(numbers):
+        total += -number if number < max(numbers[at + 1 :], default=0) else number
+    return str(total), 0.95, "roman"
+```"""
+    task = [{"input": {"text": a}, "output": b} for a, b in (("IV", "4"), ("X", "10"), ("MCM", "1900"))]
+    result = made(always(code), task, output_schema={"type": "string"}, description="Roman numerals in digits")
+    assert result.artifact.synthesis_strategy == "llm"
+    assert result.synthesis.judged["judged_rows"] == 3
+    assert result.artifact.confidence_score < 0.7  # three rows say little
+
+
+def test_a_single_example_makes_a_draft_that_promises_nothing(made: Any) -> None:
+    result = made(always(GOOD), rows(1))
+    assert result.artifact.synthesis_strategy == "llm"
+    assert not result.gate.met
+    assert result.artifact.confidence_score == 0
+    assert result.synthesis.offload.threshold is None
+
+
+def test_inputs_without_answers_are_shown_without_answers(made: Any, tmp_path: Path) -> None:
+    (tmp_path / "more.jsonl").write_text('{"text": "an unanswered one"}\n')
+    made(always(GOOD), unlabelled_from=[{"file": "more.jsonl"}])
+    prompts = [asked.prompt for asked in made.llm.requests if not is_for_signs(asked.body)]
+    assert all("an unanswered one" in prompt for prompt in prompts)
+
+
+def test_personal_data_stays_here_unless_the_specification_lets_it_go(made: Any) -> None:
+    task = rows(20)
+    for row in task:
+        row["input"]["text"] += " mail jo.doe@example.com"
+    made(always(BAD), task, generate={"send": "redacted"})
+    assert made.llm.requests
+    assert all("jo.doe@" not in asked.prompt for asked in made.llm.requests)
+    assert any("personal data redacted" in line for line in made.told)
 
 
 def test_labels_that_came_in_are_learned_from(made: Any, layout: Layout) -> None:

@@ -180,6 +180,30 @@ def erase(
         render.say(f"{path} has it too: edit it by hand, and the files that it names")
 
 
+@logs_app.command("decrypt")
+def decrypt(
+    task: options.TaskId,
+    days: Annotated[int, typer.Option("--days", min=1, max=3660, help="Today (UTC) and the days before it.")] = 7,
+    data_dir: options.DataDir = None,
+    config: options.ConfigFile = None,
+) -> None:
+    """Write a task's executions to stdout as JSON Lines, encrypted or not, for a pipe.
+
+    Says on stderr which files have no end mark: their writer runs, was killed, or somebody cut them off.
+    """
+    import sys
+
+    from loopai_runtime.cli.render import say
+    from loopai_runtime.datasets.raw import whole
+    from loopai_runtime.datasets.stats import last_days
+
+    layout = options.settings(data_dir, config).layout
+    if task not in layout.logged_tasks():
+        layout.require_task(task)
+    for block in whole(layout, task, last_days(days), lambda path: say(f"{path} has no end mark")):
+        sys.stdout.buffer.write(block)
+
+
 def prune(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
     output: options.OutputFormat = Output.TABLE,

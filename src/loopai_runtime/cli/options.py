@@ -98,4 +98,9 @@ def settings(data_dir: Path | None, config_file: Path | None = None, **flags: An
     config = Config.load(config_file=config_file, data_dir=data_dir, flags=given)
     for warning in dict.fromkeys(map(str, config.warnings)):
         say(f"warning: {warning}")
-    return Settings(config, Layout(config.data_dir))
+    layout = Layout(config.data_dir)
+    if config.storage.encryption_key is not None or config.storage.encryption_key_file is not None:
+        from loopai_runtime.crypto import vault_of
+
+        layout.vault = vault_of(config.storage)
+    return Settings(config, layout)

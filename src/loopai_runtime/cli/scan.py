@@ -109,8 +109,8 @@ def _cells(one: Found) -> list[str]:
         _number(one.calls_a_day, "{:,.0f}"),
         one.verdict.split(";")[0],
         _shares(one),
-        _number(one.usd_a_day, "{:,.2f}"),
-        _number(one.usd_a_day_after if one.compiles else one.usd_a_day, "{:,.2f}"),
+        _number(one.usd_a_day, "{:,.4g}"),
+        _number(one.usd_a_day_after if one.compiles else one.usd_a_day, "{:,.4g}"),
     ]
 
 

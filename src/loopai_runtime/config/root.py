@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 CONFIG_FILE = Path("config", "deployment.yaml")  # below the data directory
 
-_PATH_KEYS = (DATA_DIR_KEY, "server.keys_file")
+_PATH_KEYS = (DATA_DIR_KEY, "server.keys_file", "storage.encryption_key_file")
 
 
 class Config(Section):

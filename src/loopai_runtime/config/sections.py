@@ -210,6 +210,13 @@ class Storage(Section):
     on_full: Literal["reject", "serve"] = Field(
         "reject", description="a full disk: refuse requests, or serve them unlogged"
     )
+    encryption_key: Key | None = Field(
+        None, description="32 bytes, hexadecimal or base64: the execution log is encrypted from now on"
+    )
+    encryption_key_file: FilePath | None = Field(None, description="the file that has this key instead")
+    encryption_key_before: Key | None = Field(
+        None, description="the key that was used before: prune then lets the new one open the old files"
+    )
 
 
 class KeepExecutions(Section):

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from loopai_runtime import jsonl
 from loopai_runtime.datasets import raw, tally
+from loopai_runtime.datasets.encrypted import EncryptedFile
+from loopai_runtime.datasets.queue import LINGER_S
 from loopai_runtime.errors import InputError, UsageError
-from loopai_runtime.layout import only_one, storage_errors
+from loopai_runtime.layout import only_one, replace_file, storage_errors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -139,6 +142,8 @@ def erase_day(
         for part in raw.days(layout, task_id).get(day, []):
             if part.kind == "gzip":
                 found += _erase_packed(part, is_meant, dry_run)
+            elif part.kind == "encrypted":
+                found += _erase_encrypted(layout, part, is_meant, dry_run)
             else:
                 found += erase_lines(part.path, is_meant, dry_run=dry_run)
     return found
@@ -157,4 +162,31 @@ def _erase_packed(part: raw.Part, is_meant: Callable[[bytes], bool], dry_run: bo
                 if line.strip() and not is_meant(line)
             )
             raw.write_packed(part.path, kept)
+    return found
+
+
+def _erase_encrypted(
+    layout: Layout, part: raw.Part, is_meant: Callable[[bytes], bool], dry_run: bool
+) -> list[bytes]:
+    """An encrypted file is replaced by one under another data key; its writer starts a new one when it notices.
+
+    What it still appends to the old file until then is carried over.
+    """
+    with part.open() as file:
+        lines = [line for block, _ in raw.blocks(file) for line in block if line.strip()]
+        found = [line for line in lines if is_meant(line)]
+        if not found or dry_run:
+            return found
+        read_to = file.position  # type: ignore[attr-defined]  # a `crypto.Plain`
+        writer = layout.vault.writer()
+        kept = b"".join(line + b"\n" for line in lines if not is_meant(line))
+        sealed = writer.header + (writer.frame(kept) if kept else b"") + writer.mark()
+        replace_file(part.path, sealed)
+        time.sleep(LINGER_S)
+        file.seek(read_to)
+        if late := file.read(-1):
+            rest = EncryptedFile(layout, part.path.parent.parent.name, part.path.name[:10])
+            rest.append(late)
+            rest.mark()
+            os.close(rest.descriptor)
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from loopai_runtime import jsonl
-from loopai_runtime.layout import make_dir, storage_errors
+from loopai_runtime.layout import make_dir, replace_file, storage_errors
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,6 +50,12 @@ def append(layout: Layout, task_id: str, past: Past) -> None:
     path = layout.history(task_id)
     make_dir(path.parent)
     jsonl.append(path, [jsonl.compact(past._asdict())])
+
+
+def begin(layout: Layout, task_id: str, past: Past) -> None:
+    """Put one import in the place of all before it. Raises StorageError."""
+    make_dir(layout.history(task_id).parent)
+    replace_file(layout.history(task_id), jsonl.compact(past._asdict()) + b"\n")
 
 
 def read(layout: Layout, task_id: str) -> list[Past]:

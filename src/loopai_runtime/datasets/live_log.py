@@ -12,10 +12,12 @@ import logging
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from loopai_runtime import jsonl
 from loopai_runtime.datasets import raw
+from loopai_runtime.datasets.encrypted import EncryptedFile
 from loopai_runtime.errors import StorageError
 from loopai_runtime.layout import make_dir, storage_errors
 
@@ -54,6 +56,7 @@ class LiveLog:
         self._thread = ThreadPoolExecutor(1, "fsync")
         self._waiting: dict[Place, tuple[list[bytes], list[Kept]]] = {}
         self._files: dict[Place, int] = {}
+        self._encrypted: dict[Place, EncryptedFile] = {}
         self._unsynced: set[Place] = set()
         self._flushing = False
         self._looked = self._asked = -_LOOK_EVERY_S
@@ -92,6 +95,9 @@ class LiveLog:
         if self._timer:
             self._timer.cancel()
         self._thread.shutdown()
+        for file in self._encrypted.values():
+            with suppress(OSError):
+                file.mark()
         if self._fsync != "never":
             self._sync(list(self._unsynced))
         for descriptor in self._files.values():
@@ -134,10 +140,7 @@ class LiveLog:
         lines.append(b"")
         block = b"\n".join(lines)
         try:
-            if self._is_closed(place):
-                self._append_late(place, block)
-            else:
-                jsonl.append_more(self._descriptor(place), block)
+            self._put(place, block)
         except (StorageError, OSError) as error:
             self._forget(place)
             known = error if isinstance(error, StorageError) else self._storage_error(place, error)
@@ -177,11 +180,25 @@ class LiveLog:
             return descriptor
         if len(self._files) >= _MAX_OPEN:
             self._forget(next(iter(self._files)))
+        task_id, day = place
+        if day is not None and self._layout.vault is not None:
+            self._encrypted[place] = file = EncryptedFile(self._layout, task_id, day)
+            self._files[place] = file.descriptor
+            return file.descriptor
         path = self._path(place)
         make_dir(path.parent)
         descriptor = self._files[place] = jsonl.open_to_append(path)
         self.torn_bytes += jsonl.append_block(descriptor, b"")
         return descriptor
+
+    def _put(self, place: Place, block: bytes) -> None:
+        descriptor = self._descriptor(place)
+        if (encrypted := self._encrypted.get(place)) is not None:
+            encrypted.append(block)
+        elif self._is_closed(place):
+            self._append_late(place, block)
+        else:
+            jsonl.append_more(descriptor, block)
 
     def _is_closed(self, place: Place) -> bool:
         """Whether a record comes so late that retention may be at its day's file."""
@@ -203,6 +220,7 @@ class LiveLog:
 
     def _forget(self, place: Place) -> None:
         descriptor = self._files.pop(place, None)
+        self._encrypted.pop(place, None)
         if descriptor is not None:
             if place in self._unsynced and self._fsync != "never":
                 self._sync_one(place, descriptor)

@@ -64,6 +64,10 @@ class Template:
             at = place + len(literal)
         return dict(zip(self.names, [*found, text[at:end].strip()], strict=True))
 
+    def asked(self) -> str:
+        """What is said in the message of the first input, and after it."""
+        return self.literals[0].rpartition(_MARK)[2].partition("\n")[2] + " ".join(self.literals[1:])
+
     def shown(self) -> str:
         """The template with `{name}` at the places for inputs, roles left out."""
         parts = [self.literals[0]]

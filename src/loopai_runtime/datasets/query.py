@@ -68,6 +68,9 @@ def query(layout: Layout, task_id: str | None, days: int, sql: str) -> tuple[lis
     if task_id is not None:
         tasks = [task_id if task_id in tasks else layout.require_task(task_id)]
     executions, validations = _files(layout, tasks, stats.last_days(days))
+    if any(path.suffix == ".enc" for path in executions):
+        hint = "loopai logs decrypt TASK > plain.jsonl; duckdb reads that"
+        raise UsageError("--sql does not read encrypted logs", hint=hint)
     with duckdb.connect(":memory:") as database:
         _confine(database, [*executions, *validations])
         _view(database, "executions", executions, _EXECUTIONS)

@@ -3,6 +3,7 @@
     2025-10-26.jsonl        live: may still be appended to
     2025-10-26.00.jsonl     sealed: renamed, so that nobody appends any more, and about to be compressed
     2025-10-26.jsonl.gz     what became of it; a later one is 2025-10-26.01.jsonl.gz
+    2025-10-26.00.jsonl.enc an encrypted one (see `crypto`), of a single writer; the next start writes 01
 
 A record that comes after its day was sealed starts a new live file. Parts are numbered in this order; a part keeps
 its number whatever happens to its file, and the lowest number that is free is the live file's. Where a sealed file
@@ -17,18 +18,18 @@ import re
 import time
 import zlib
 from contextlib import contextmanager, suppress
-from typing import IO, TYPE_CHECKING, Literal, NamedTuple, cast
+from typing import IO, TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
 from loopai_runtime.errors import StorageError
 from loopai_runtime.layout import FILE_MODE, fsync_dir, storage_errors, temporary_beside
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from loopai_runtime.layout import Layout
 
-Kind = Literal["live", "sealed", "gzip"]
+Kind = Literal["live", "sealed", "gzip", "encrypted"]
 
 GRACE_S = 3600
 """A day is closed this long after its end: until then a server appends to its file without a lock."""
@@ -37,7 +38,8 @@ _LEVEL = 6  # of gzip
 GZIP_MODULUS = 1 << 32
 """Of the size that a gzip's trailer tells."""
 
-_NAME = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})(?:\.([0-9]{2,}))?\.jsonl(\.gz)?", re.ASCII)
+_NAME = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})(?:\.([0-9]{2,}))?\.jsonl(\.gz|\.enc)?", re.ASCII)
+_ENCRYPTED_FROM = 1_000_000  # the numbers of encrypted parts, which nobody renames
 
 
 class Part(NamedTuple):
@@ -46,9 +48,13 @@ class Part(NamedTuple):
     number: int
     kind: Kind
     path: Path
+    vault: Any = None
 
     def size(self) -> int:
         """Bytes of lines; of a gzip modulo 2^32, as its trailer says. Raises StorageError."""
+        if self.kind == "encrypted":
+            with self._plain() as plain:
+                return int(plain.size())
         with storage_errors(self.path), self.path.open("rb") as file:
             end = file.seek(0, 2)
             if self.kind != "gzip":
@@ -67,11 +73,20 @@ class Part(NamedTuple):
 
     def _opened(self) -> IO[bytes]:
         """The file, also where it was sealed or compressed since it was listed. Raises FileNotFoundError."""
+        if self.kind == "encrypted":
+            return cast("IO[bytes]", self._plain())
         if self.kind != "gzip":
             for path in (self.path, sealed_path(self)):
                 with suppress(FileNotFoundError):
                     return path.open("rb")
         return cast("IO[bytes]", gzip.open(packed_path(self)))
+
+    def _plain(self) -> Any:
+        if self.vault is None:
+            hint = "set storage.encryption_key, or LOOPAI_STORAGE__ENCRYPTION_KEY"
+            raise StorageError("is encrypted, and no key is given", where=str(self.path), hint=hint)
+        with storage_errors(self.path):
+            return self.vault.plain(self.path.open("rb"), str(self.path))
 
 
 def days(layout: Layout, task_id: str) -> dict[str, list[Part]]:
@@ -80,8 +95,12 @@ def days(layout: Layout, task_id: str) -> dict[str, list[Part]]:
     found: dict[str, dict[int, Part]] = {}
     live: dict[str, Path] = {}
     for match in filter(None, map(_NAME.fullmatch, _names(place))):
-        day, number, packed = match[1], int(match[2] or 0), match[3] is not None
+        day, number, packed = match[1], int(match[2] or 0), match[3] == ".gz"
         path = place / match[0]
+        if match[3] == ".enc":
+            number += _ENCRYPTED_FROM
+            found.setdefault(day, {})[number] = Part(number, "encrypted", path, layout.vault)
+            continue
         if match[2] is None and not packed:
             live[day] = path
         elif packed or number not in found.setdefault(day, {}):
@@ -114,6 +133,20 @@ def lines(layout: Layout, task_id: str, wanted: Iterable[str]) -> Iterator[bytes
             with suppress(FileNotFoundError), part.open() as file:  # retention deleted it meanwhile
                 for block, _ in blocks(file):
                     yield from block
+
+
+def whole(layout: Layout, task_id: str, wanted: Iterable[str], is_open: Callable[[Path], None]) -> Iterator[bytes]:
+    """All of some days as bytes, whole lines; `is_open` hears of encrypted files that nobody closed.
+
+    Raises StorageError.
+    """
+    parts = days(layout, task_id)
+    for day in wanted:
+        for part in parts.get(day, []):
+            with suppress(FileNotFoundError), part.open() as file:
+                yield from iter(lambda: file.read(CHUNK_BYTES), b"")
+                if not getattr(file, "ended", True):
+                    is_open(part.path)
 
 
 def free_number(taken: dict[int, Part]) -> int:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from datetime import date
 from typing import TYPE_CHECKING, Literal
 
+from loopai_runtime.crypto import HEADER_BYTES
 from loopai_runtime.datasets import raw, stats
 from loopai_runtime.errors import StorageError
 from loopai_runtime.layout import (
@@ -39,7 +40,7 @@ _DATED = re.compile(r"(?:[a-z-]+-)?([0-9]{4}-[0-9]{2}-[0-9]{2})\.jsonl?", re.ASC
 class Step:
     """One thing that retention does, or would do: `freed` bytes are expected before it, and known after it."""
 
-    action: Literal["compress", "delete"]
+    action: Literal["compress", "delete", "rewrap"]
     kind: str
     path: Path
     why: str
@@ -82,6 +83,8 @@ def keep(layout: Layout, config: Config, *, dry_run: bool = False, now: float | 
                 yield step
         else:
             yield _compress(layout, task_id, part, step)
+    for step in _to_rewrap(layout):
+        yield step if dry_run else _rewrap(layout, step)
     over = _size(layout.root) - (gone + shrunk if dry_run else 0) - int(config.storage.max_size_gb * 1e9)
     for step in _to_make_room(layout, closed, over, config.storage.max_size_gb):
         yield step if dry_run else _delete(step)
@@ -134,7 +137,7 @@ def _to_compress(layout: Layout, config: Config, today: str, closed: str) -> Ite
         for day, parts in raw.days(layout, task_id).items():
             if _valid(day) and day < closed and _age(day, today) >= after:
                 for part in parts:
-                    if part.kind != "gzip":
+                    if part.kind in ("live", "sealed"):
                         freed = int(part.size() * (1 - PACKED_SHARE))
                         why = f"{after} day old" if after == 1 else f"{after} days old"
                         yield task_id, part, Step("compress", "executions", part.path, why, freed, task_id)
@@ -155,6 +158,21 @@ def _to_make_room(layout: Layout, closed: str, over: int, limit_gb: float) -> It
             step = _deletion("executions", part.path, f"all together is more than {limit_gb:g} GB", task_id)
             over -= step.freed
             yield step
+
+
+def _to_rewrap(layout: Layout) -> Iterator[Step]:
+    """Encrypted files that another key than the first one opens."""
+    for task_id in layout.logged_tasks() if layout.vault is not None else ():
+        for parts in raw.days(layout, task_id).values():
+            for part in parts:
+                if part.kind == "encrypted" and layout.vault.is_old(_header(part.path)):
+                    yield Step("rewrap", "executions", part.path, "the key is another one now", 0, task_id)
+
+
+def _header(path: Path) -> bytes:
+    with suppress(FileNotFoundError), storage_errors(path), path.open("rb") as file:
+        return file.read(HEADER_BYTES)
+    return b""
 
 
 def _deletion(kind: str, path: Path, why: str, task_id: str | None = None) -> Step:
@@ -225,6 +243,22 @@ def _compress(layout: Layout, task_id: str, part: raw.Part, step: Step) -> Step:
     except StorageError as error:
         return replace(step, freed=0, trouble=str(error))
     return replace(step, freed=0)
+
+
+def _rewrap(layout: Layout, step: Step) -> Step:
+    """Overwrite the header alone: whoever writes the file goes on."""
+    try:
+        header = layout.vault.rewrapped(_header(step.path), str(step.path))
+        with storage_errors(step.path):
+            descriptor = os.open(step.path, os.O_WRONLY | os.O_CLOEXEC)
+            try:
+                os.pwrite(descriptor, header, 0)
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+    except StorageError as error:
+        return replace(step, trouble=str(error))
+    return step
 
 
 @contextmanager

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from loopai_runtime.datasets import raw, tally
 from loopai_runtime.errors import InputError
-from loopai_runtime.layout import storage_errors
 from loopai_runtime.models import utc_now
 
 if TYPE_CHECKING:
@@ -44,7 +42,7 @@ def _backwards(layout: Layout, task_id: str) -> Iterator[bytes]:
     for parts in reversed(raw.days(layout, task_id).values()):
         for part in reversed(parts):
             with suppress(FileNotFoundError), part.open() as file:
-                if part.kind == "gzip":  # can be read forwards alone
+                if part.kind in ("gzip", "encrypted"):  # can be read forwards alone
                     yield from reversed([line for lines, _ in raw.blocks(file) for line in lines])
                     continue
                 start, rest = file.seek(0, 2), b""
@@ -72,10 +70,9 @@ class Follower:
         self._layout = layout
         self._tasks = tasks
         self._reached: dict[Path, tuple[int, int]] = {}  # inode, and how far the file was read
-        for path in self._files():
+        for part in self._parts():
             with suppress(FileNotFoundError):
-                found = path.stat()
-                self._reached[path] = (found.st_ino, found.st_size)
+                self._reached[part.path] = (part.path.stat().st_ino, part.size())
 
     def follow(self, look_every_s: float = _LOOK_EVERY_S) -> Iterator[Record]:
         """For ever: each execution as it comes. Raises StorageError."""
@@ -85,20 +82,24 @@ class Follower:
 
     def look(self) -> Iterator[Record]:
         """The executions that came since the last look."""
-        for path in self._files():
-            with suppress(FileNotFoundError), storage_errors(path), path.open("rb") as file:
-                found = os.fstat(file.fileno())
-                inode, reached = self._reached.get(path, (found.st_ino, 0))
-                if inode != found.st_ino or found.st_size < reached:
+        for part in self._parts():
+            with suppress(FileNotFoundError), part.open() as file:
+                inode, size = part.path.stat().st_ino, part.size()
+                known, reached = self._reached.get(part.path, (inode, 0))
+                if known != inode or size < reached:
                     reached = 0
+                if size == reached:
+                    continue
                 file.seek(reached)
-                for lines, size in raw.blocks(file):
-                    reached += size
-                    if size:
+                for lines, taken in raw.blocks(file):
+                    reached += taken
+                    if taken:
                         yield from filter(None, map(record_of, lines))
-                self._reached[path] = (found.st_ino, reached)
+                self._reached[part.path] = (inode, reached)
 
-    def _files(self) -> list[Path]:
-        """The files of today and of the day before, to which a late record may come."""
+    def _parts(self) -> list[raw.Part]:
+        """The files that may grow of today, and of the day before, to which a late record may come."""
         days = sorted({raw.closed_before(), utc_now()[:10]})
-        return [self._layout.executions(task_id, day) for day in days for task_id in self._tasks()]
+        found = [raw.days(self._layout, task_id) for task_id in self._tasks()]
+        parts = [part for day in days for parts in found for part in parts.get(day, [])]
+        return [part for part in parts if part.kind in ("live", "encrypted")]

@@ -78,4 +78,9 @@ def environment(config: Config, layout: Layout) -> dict[str, str]:
     """The variables by which a command keeps to the settings that this server was started with."""
     settings = {key: value for key, value in config.shown().items() if key.startswith(_KEYS)}
     named = {f"LOOPAI_{key.upper().replace('.', '__')}": str(value) for key, value in settings.items()}
+    for name in ("encryption_key", "encryption_key_before"):
+        if (key := getattr(config.storage, name)) is not None:
+            named[f"LOOPAI_STORAGE__{name.upper()}"] = key.get_secret_value()
+    if config.storage.encryption_key_file is not None:
+        named["LOOPAI_STORAGE__ENCRYPTION_KEY_FILE"] = str(config.storage.encryption_key_file)
     return {**os.environ, **named, "LOOPAI_DATA_DIR": str(layout.root)}

@@ -39,7 +39,10 @@ class Row:
     def as_dict(self) -> dict[str, Any]:
         """`count, errors, timeouts, p50_ms, p95_ms, p99_ms, accuracy?`; the row's key is not in it."""
         summary = self.group.summary()
-        return summary | ({"accuracy": self.accuracy.as_dict()} if self.accuracy else {})
+        if self.accuracy is not None:
+            known = self.accuracy.as_dict()
+            summary["accuracy"] = {name: known[name] for name in ("value", "low", "high", "n")}
+        return summary
 
 
 @dataclass(frozen=True, slots=True)

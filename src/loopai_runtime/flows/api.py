@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from loopai_runtime.artifacts.store import ArtifactStore
 from loopai_runtime.config import Config
+from loopai_runtime.crypto import vault_of
 from loopai_runtime.datasets.execution_log import ExecutionLog
 from loopai_runtime.flows.analysis import analyze as _analyze
 from loopai_runtime.flows.defer import deferral_of
@@ -97,4 +98,6 @@ def analyze(
 def _open(data_dir: str | Path | None, settings: dict[str, Any]) -> tuple[Config, Layout]:
     flags = {key.replace("__", "."): value for key, value in settings.items()}
     config = Config.load(data_dir=Path(data_dir) if data_dir else None, flags=flags)
-    return config, Layout(config.data_dir)
+    layout = Layout(config.data_dir)
+    layout.vault = vault_of(config.storage)
+    return config, layout

@@ -19,7 +19,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from loopai_runtime import jsonl, ledger
-from loopai_runtime.datasets import raw, stats, tail
+from loopai_runtime.datasets import history, raw, stats, tail
 from loopai_runtime.errors import DocumentError, LoopaiError, NotFound
 from loopai_runtime.llm import Endpoint, Prices
 from loopai_runtime.synthesis.specfile import load_saved
@@ -27,6 +27,7 @@ from loopai_runtime.synthesis.specfile import load_saved
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from loopai_runtime.datasets.history import Past
     from loopai_runtime.layout import Layout
     from loopai_runtime.ledger import Entry
     from loopai_runtime.models import TaskSpecification, TokenPrices
@@ -252,7 +253,10 @@ def _model_call(
 ) -> tuple[ModelCall | None, str | None]:
     """A call, or why it is not known."""
     spec = _spec(layout, task_id)
+    past = history.read(layout, task_id)
     asked = [entry for entry in entries if entry.purpose in ONE_INPUT and entry.prompt_tokens]
+    if past and not asked and model in (None, *past[-1].models):
+        return _past_call(past, model or next(iter(past[-1].models), "the model"), spec)
     chosen = model or _usual(asked) or _named(spec) or _usual(entries)
     if chosen is None:
         return None, "no model was asked or is named; --model NAME chooses one to compare with"
@@ -275,6 +279,24 @@ def _model_call(
     except LoopaiError as error:
         return None, f"{error} ({error.hint})" if error.hint else str(error)
     return ModelCall(chosen, prices.usd(told, wrote), told, wrote, "measured" if asked else "estimated", n), None
+
+
+def _past_call(
+    past: Sequence[Past], model: str, spec: TaskSpecification | None
+) -> tuple[ModelCall | None, str | None]:
+    """A call as the log had it that was imported: at its own costs, else at the model's price for its tokens."""
+    calls, priced = sum(one.calls for one in past), sum(one.priced for one in past)
+    told, wrote = (
+        sum(one.prompt_tokens for one in past) / calls,
+        sum(one.completion_tokens for one in past) / calls,
+    )
+    if priced:
+        usd = math.fsum(one.usd for one in past) / priced
+        return ModelCall(model, usd, told, wrote, "measured", priced), None
+    try:
+        return ModelCall(model, _prices(model, spec, told).usd(told, wrote), told, wrote, "measured", calls), None
+    except LoopaiError as error:
+        return None, f"{error} ({error.hint})" if error.hint else str(error)
 
 
 def _spec(layout: Layout, task_id: str) -> TaskSpecification | None:

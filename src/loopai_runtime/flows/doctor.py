@@ -63,9 +63,28 @@ def examine(
         *map(_extra, EXTRAS),
         *_keys(config, environ),
         clock(_newest(layout), time.time()),
+        *_audit(layout),
         _console(),
         *_locks(layout),
     ]
+
+
+def _audit(layout: Layout) -> Iterator[Check]:
+    """Whether the audit is the chain that it was written as."""
+    from loopai_runtime.events import verify
+
+    if not layout.audit.is_dir():
+        return
+    try:
+        faults = verify(layout)
+    except StorageError as exc:
+        yield Check("audit", FAIL, str(exc), exc.hint or "")
+        return
+    if faults:
+        more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+        yield Check("audit", FAIL, f"{faults[0]}{more}", "somebody changed it; compare it with a copy")
+    else:
+        yield Check("audit", OK, "an unbroken chain")
 
 
 def _sandbox(config: Config) -> Check:

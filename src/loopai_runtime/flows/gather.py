@@ -62,6 +62,14 @@ def said(counts: Mapping[str, int]) -> str | None:
     return f"{sum(counts.values()) - counts.get('given', 0):,} labels: {', '.join(parts)}" if parts else None
 
 
+def most_sure(examples: ExampleSet) -> float:
+    """What a program's confidences may be on average, by where its examples came from."""
+    known = {one.source for one in examples.examples}
+    if known - INVENTED or not known:
+        return 1.0
+    return SYNTHETIC_MOST if "synthetic" in known else REVIEWED_MOST
+
+
 def tempered(synthesis: Synthesis, examples: ExampleSet) -> tuple[Synthesis, str | None]:
     """The synthesis with no more confidence than rows of real inputs give, and in a line why it has less."""
     known = [one.source for one in examples.examples]
@@ -77,7 +85,7 @@ def tempered(synthesis: Synthesis, examples: ExampleSet) -> tuple[Synthesis, str
         most = lower_bound(sum(real), len(real))
         why = f"confidence is judged on the {len(real)} examples with real inputs alone"
     else:
-        most = SYNTHETIC_MOST if "synthetic" in known else REVIEWED_MOST
+        most = most_sure(examples)
         why = (
             f"every input was made up by a model: confidence_score is at most {most:g}, and nothing is guaranteed"
         )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from loopai_runtime import jsonl
 from loopai_runtime.artifacts.store import ArtifactStore
 from loopai_runtime.errors import Fault, GateMissed, ProgramError, SpecError, UsageError
-from loopai_runtime.flows.gather import gather, said, sources, tempered
+from loopai_runtime.flows.gather import gather, most_sure, said, sources, tempered
 from loopai_runtime.flows.measure import Latency, latency_of, open_pool, run_inputs
 from loopai_runtime.flows.pii import Leak, leaks_of_program
 from loopai_runtime.flows.survey import Survey, of_examples, of_unlabelled, some
@@ -31,7 +31,7 @@ from loopai_runtime.redaction import flags
 from loopai_runtime.sandbox import Program
 from loopai_runtime.synthesis import examples as example_files
 from loopai_runtime.synthesis.strategy import Problem
-from loopai_runtime.synthesis.synthesize import synthesize
+from loopai_runtime.synthesis.synthesize import INTERRUPTED, synthesize
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -322,7 +322,7 @@ def synthesized(
         if writer is None:
             raise
         offline, nothing = None, error
-    if writer is None:
+    if writer is None or (offline is not None and offline.judged.get("stopped") == INTERRUPTED):
         assert offline is not None
         return offline
     timeout_ms = config.timeout_ms(spec.timeout_ms)
@@ -371,6 +371,7 @@ def problem_of(
         offload_confidence=spec.abstain.confidence if spec.abstain else OFFLOAD_CONFIDENCE,
         forbidden=flags,
         min_support=config.privacy.min_support,
+        most_sure=most_sure(examples),
     )
 
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import random
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from loopai_runtime import jsonl
+from loopai_runtime.datasets import history
 from loopai_runtime.datasets.prompts import as_text, templates_of
 from loopai_runtime.datasets.shapes import Answers, answers_of, schema_of
 from loopai_runtime.errors import InputError, SpecError, StorageError
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     from loopai_runtime.config import Config
     from loopai_runtime.datasets.calls import Call
+    from loopai_runtime.datasets.history import Past
     from loopai_runtime.datasets.prompts import Template
     from loopai_runtime.layout import Layout
     from loopai_runtime.sandbox import SyncPool
@@ -72,6 +74,7 @@ class Found:
     agreement: dict[str, float] | None
     agreement_answered: dict[str, float] | None
     learner: str | None
+    past: Past | None = field(repr=False)
 
     @property
     def compiles(self) -> bool:
@@ -82,7 +85,7 @@ class Found:
         return None if self.usd_a_day is None else self.usd_a_day * (1 - self.answered)
 
     def as_dict(self) -> dict[str, Any]:
-        hidden = ("inputs", "outputs")
+        hidden = ("inputs", "outputs", "past")
         shown = {name: value for name, value in vars(self).items() if name not in hidden}
         return shown | {"usd_a_day_after": self.usd_a_day_after}
 
@@ -96,6 +99,8 @@ def keep(found: Found, layout: Layout, target: float) -> str:
     make_dir(layout.task(name))
     rows = [{"input": i, "output": o} for i, o in zip(found.inputs, found.outputs, strict=True)]
     replace_file(layout.calls(name), b"".join(jsonl.compact(row) + b"\n" for row in rows))
+    if found.past is not None:
+        history.begin(layout, name, found.past)
     agreement = found.agreement["low"] if found.agreement else 1.0
     document = {
         "name": name,
@@ -233,6 +238,7 @@ class _Trial:
             agreement=everything,
             agreement_answered=given,
             learner=made.learner if made else None,
+            past=history.of([replace(call, usd=_cost(call, prices)) for call in self._calls]),
         )
 
     def _learned(self, rows: Sequence[int]) -> tuple[Synthesis | None, str]:
@@ -325,14 +331,14 @@ def _some(rows: range, most: int) -> list[int]:
 
 
 def _name(template: Template, taken: set[str]) -> str:
-    """A slug of the words that the instruction begins with."""
+    """A slug of the words that the instruction begins with, in the message where the input stands."""
     words = list(_words(template))[:4] or ["task"]
     slug = "-".join(words)[:50].strip("-")
     return next(name for n in range(1, 1000) if (name := slug if n == 1 else f"{slug}-{n}") not in taken)
 
 
 def _words(template: Template) -> Iterator[str]:
-    shown = re.sub(r"\{\w+\}", " ", template.shown())
+    shown = re.sub(r"\{\w+\}", " ", template.asked())
     unwanted, seen = set(_NO_NAME.split()), set()
     for word in re.findall(r"[a-z0-9]+", shown.lower()):
         if word not in unwanted and word not in seen and len(word) < 20:

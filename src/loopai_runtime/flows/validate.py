@@ -55,6 +55,12 @@ class Validation:
     versions: dict[int, Estimate] = field(default_factory=dict)
     audit: OracleAudit | None = None
 
+    def note(self, error: OracleError) -> None:
+        """Count what stood against an answer; of different troubles only the first few."""
+        said = f"{error} ({error.hint})" if error.hint else str(error)
+        if said in self.troubles or len(self.troubles) < MOST_TROUBLES:
+            self.troubles[said] += 1
+
     @property
     def accuracy(self) -> Estimate | None:
         """Agreement with the oracle of the version that serves, where it was judged, else of all."""
@@ -224,8 +230,8 @@ class _Checker:
         except OracleError as error:
             if error.why == "pending":
                 result.waiting += 1
-            elif str(error) in result.troubles or len(result.troubles) < MOST_TROUBLES:
-                result.troubles[str(error)] += 1
+            else:
+                result.note(error)
             return None
         result.judged += 1
         result.matched += compared.match

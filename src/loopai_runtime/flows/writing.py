@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from loopai_runtime.synthesis.strategy import Problem, Synthesis
     from loopai_runtime.synthesis.writer.write import Prompts
 
-TIMEOUT_S = 300.0
-"""Of one answer: a program is a long one."""
+TIMEOUT_S = 600.0
+"""Of one answer: a program is a long one, and some models think for minutes first."""
 
 
 @dataclass(frozen=True)

@@ -189,6 +189,10 @@ class Model:
         if answer.finish_reason == "length":
             message = f"the answer of {self.endpoint.model} was cut off at {max_tokens} tokens"
             raise UnusableAnswer(message, hint="allow it more tokens, or ask for less")
+        if answer.finish_reason == "content_filter":
+            raise UnusableAnswer(
+                f"the answer of {self.endpoint.model} was stopped by its provider's content filter"
+            )
         if not answer.text.strip():
             why = answer.finish_reason if answer.finish_reason.isidentifier() else "no reason given"
             raise UnusableAnswer(f"{self.endpoint.model} answered nothing ({why[:30]})")

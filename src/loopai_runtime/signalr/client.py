@@ -139,6 +139,8 @@ class HubClient:
                 return await answer
         finally:
             del self._answers[number]
+            if not answer.cancel() and not answer.cancelled():
+                answer.exception()  # seen: where the writing failed, it was told already
 
     async def stream(self, target: str, *arguments: Any) -> AsyncIterator[Any]:
         """What a streaming method yields; leaving the loop cancels it. Raises as `invoke`."""

@@ -40,6 +40,19 @@ def calibrate(answers: Sequence[Prediction], right: Sequence[bool]) -> Calibrati
     return Calibration(*(float(f"{value:.6g}") for value in (max(0.0, slope), offset, max(0.0, doubt))))
 
 
+def lowered(calibration: Calibration, answers: Sequence[Prediction], most: float) -> Calibration:
+    """The same order of answers, with confidences that are no more than `most` on average."""
+    if most >= 1 or not answers:
+        return calibration
+    low, high = -60.0, 0.0
+    for _ in range(40):
+        shift = (low + high) / 2
+        moved = calibration._replace(offset=calibration.offset + shift)
+        mean = sum(probability(moved, answer) for answer in answers) / len(answers)
+        low, high = (low, shift) if mean > most else (shift, high)
+    return calibration._replace(offset=round(calibration.offset + low - 0.001, 4))
+
+
 def probability(calibration: Calibration, answer: Prediction) -> float:
     """What an emitted program says of such an answer."""
     slope, offset, doubt = calibration

@@ -76,6 +76,8 @@ class Problem:
     """Which features no program may contain, such as personal data."""
     min_support: int = 2
     """Distinct inputs that a feature must occur in, from 200 examples on."""
+    most_sure: float = 1.0
+    """What confidences may be on average at most: examples may be such as to say little of real inputs."""
     signs: Signs | None = field(default=None, repr=False)
 
     def __len__(self) -> int:

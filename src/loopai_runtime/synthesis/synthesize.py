@@ -20,7 +20,7 @@ from loopai_runtime.errors import Fault, SpecError
 from loopai_runtime.intervals import lower_bound
 from loopai_runtime.synthesis import transformation
 from loopai_runtime.synthesis.abstain import offload
-from loopai_runtime.synthesis.calibrate import calibrate, probability
+from loopai_runtime.synthesis.calibrate import calibrate, lowered, probability
 from loopai_runtime.synthesis.folds import folds
 from loopai_runtime.synthesis.judge import Trial, is_right, judge, splits, unseen
 from loopai_runtime.synthesis.learners import bayes, extract, hybrid, linear, rules
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 CONFIDENCE = 0.9
+INTERRUPTED = "interrupted"
 CONTEST_ROWS = 30_000
 """Examples that candidates are compared on; more would make no difference to which one wins."""
 SURELY_WRONG = 0.8
@@ -137,7 +138,7 @@ class _Contest:
             except KeyboardInterrupt:
                 if not self._trials:
                     raise
-                self._stopped = "interrupted"
+                self._stopped = INTERRUPTED
                 return
             self._trials += found
             self._makers += [strategy] * len(found)
@@ -160,7 +161,7 @@ class _Contest:
         self._tell(Progress("writing the program", (self._steps - 1) / self._steps))
         accuracy = min(trial.accuracy, corrected(trials, self._seed))
         hits = [is_right(problem, row, answer) for row, answer in enumerate(trial.answers)]
-        calibration = calibrate(trial.answers, hits)
+        calibration = lowered(calibrate(trial.answers, hits), trial.answers, problem.most_sure)
         sure = [probability(calibration, answer) for answer in trial.answers]
         at = maker.names.index(trial.name)
         fitted = trial.fitted

@@ -180,7 +180,9 @@ class Vocabulary:
         return [self._share(name) if self.usable(name) else 0.0 for name in self.names]
 
     def _share(self, name: str) -> float:
-        if FACT.search(name) or name.startswith(SIGN):
+        if name.startswith(SIGN):
+            return 10.0
+        if FACT.search(name):
             return 4.0
         return 0.25 if self.reading.longest and is_letters(name) else 1.0
 

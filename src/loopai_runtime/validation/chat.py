@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from loopai_runtime import jsonl
 from loopai_runtime.errors import CapReached, ModelError, OracleError
+from loopai_runtime.llm.answer import json_of
 from loopai_runtime.validation import prompt
 from loopai_runtime.validation.oracle import Verdict, as_oracle_error
 
@@ -55,7 +56,9 @@ class Chat:
         self._model = model
         self._description = description
         self._inputs = inputs.schema
-        self._outputs = outputs.schema
+        self._outputs = outputs
+        # An API holds models to objects alone; the form of other outputs is told, and read here.
+        self._form = outputs.schema if outputs.schema.get("type") == "object" else None
         self._examples = examples
         self._purpose = purpose
         self._n = n
@@ -66,32 +69,41 @@ class Chat:
 
     def _one(self, value: Any) -> Answer:
         """Ask until more than half of n agree, or no answer can have so many any more."""
-        said = prompt.messages(self._description, self._inputs, self._outputs, self._examples, value)
+        said = prompt.messages(self._description, self._inputs, self._outputs.schema, self._examples, value)
         votes: dict[bytes, list[Any]] = {}
         usd = seconds = 0.0
         trouble: OracleError | None = None
         for sample in range(self._n):
             try:
                 reply = self._model.ask(
-                    said, purpose=self._purpose, max_tokens=self._max_tokens, schema=self._outputs, sample=sample
+                    said, purpose=self._purpose, max_tokens=self._max_tokens, schema=self._form, sample=sample
                 )
+                usd += reply.spent.usd
+                seconds += reply.spent.seconds
+                output = reply.data if self._form is not None else self._read(reply.text)
+                votes.setdefault(jsonl.canonical(output), []).append(output)
             except (ModelError, CapReached, OracleError) as error:
                 trouble = as_oracle_error(error)
                 if trouble.why != "answer":
                     break
-                continue
-            usd += reply.spent.usd
-            seconds += reply.spent.seconds
-            output = reply.data
-            alike = votes.setdefault(jsonl.canonical(output), [])
-            alike.append(output)
-            if len(alike) * 2 > self._n:
-                asked = sum(map(len, votes.values()))
-                return Verdict(alike[0], usd, seconds * 1000, len(alike) / asked)
+            most = max(votes.values(), key=len, default=[])
+            if len(most) * 2 > self._n:
+                return Verdict(most[0], usd, seconds * 1000, len(most) / sum(map(len, votes.values())))
+            if (len(most) + self._n - sample - 1) * 2 <= self._n:
+                break
         if trouble is not None:
             return trouble
         counted = ", ".join(f"{len(same)} x {jsonl.dumps(same[0])[:60]}" for same in votes.values())
         return OracleError(f"no answer has more than half of {self._n} votes: {counted}", why="answer")
+
+    def _read(self, text: str) -> Any:
+        """Raises OracleError."""
+        try:
+            return json_of(text, self._outputs)
+        except ValueError as error:
+            shown = " ".join(text.split())[:80]
+            message = f"the model did not answer in the form asked for: {error} (it began {shown!r})"
+            raise OracleError(message, why="answer", hint="a larger model keeps to forms better") from None
 
 
 class SameMeaning:

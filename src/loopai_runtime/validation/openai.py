@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from loopai_runtime.validation.post import Post
 
 BASE_URL = "https://api.openai.com/v1"
-_ONLY_JSON = "Answer with one JSON value and nothing else. It must be valid against this JSON Schema:\n"
 _PER_MESSAGE = 16  # tokens beside the text's own, at most
 
 
@@ -53,7 +52,10 @@ class OpenAI:
         schema: dict[str, Any] | None = None,
         sample: int = 0,
     ) -> Reply:
-        """One answer, as `llm.Model.ask` gives it. Raises OracleError, CapReached."""
+        """One answer, as `llm.Model.ask` gives it; the messages say its form, `schema` is that of an object.
+
+        Raises OracleError, CapReached.
+        """
         started = time.monotonic()
         deadline = started + self._timeout_s
         while True:
@@ -89,13 +91,9 @@ class OpenAI:
         body[limit] = max_tokens
         if "temperature" not in self._does_without:
             body["temperature"] = temperature
-        if schema is None:
-            return body
-        if schema.get("type") == "object" and "response_format" not in self._does_without:
+        if schema is not None and "response_format" not in self._does_without:
             form = {"name": "answer", "schema": schema, "strict": False}
             body["response_format"] = {"type": "json_schema", "json_schema": form}
-        else:
-            body["messages"].append({"role": "user", "content": _ONLY_JSON + jsonl.dumps(schema)})
         return body
 
     def _attempt(

@@ -272,6 +272,11 @@ class Wire:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}{PATH}"
 
+    def stop(self) -> None:
+        """Let nobody through any more."""
+        assert self._server is not None
+        self._server.close()
+
     async def cut_in_use(self) -> None:
         """Cut as soon as there is something to cut."""
         async with asyncio.timeout(5):

@@ -98,6 +98,47 @@ def test_ten_thousand_bad_tokens_get_in_nowhere_and_leave_nothing() -> None:
     assert hub.connections == []
 
 
+def test_no_request_is_an_error_of_the_server() -> None:
+    """Requests of a known user, made of noise."""
+    hub = make_hub(max_connections_per_user=100_000, max_connections=100_000)
+    rng = random.Random(10)
+    statuses: set[int] = set()
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": rng.randbytes(20), "more_body": False}
+
+    async def send(message: Message) -> None:
+        if message["type"].endswith(".start"):
+            statuses.add(message["status"])
+
+    def noise(most: int) -> bytes:
+        return bytes(
+            rng.choice(b"id=&%+;access_token\xff\x00\xe9./negotiateVersion19-") for _ in range(rng.randrange(most))
+        )
+
+    def scope() -> Scope:
+        path = rng.choice([PATH, f"{PATH}/negotiate", f"{PATH}/negotiate/", noise(30).decode("latin-1")])
+        named = [
+            (b"authorization", b"Bearer token-of-ann"),
+            (noise(10) or b"x", noise(20)),
+            (b"accept", noise(20)),
+        ]
+        return {
+            "type": rng.choice(["http", "http", "websocket"]), "method": rng.choice(["GET", "POST", "DELETE", "OPTIONS", "x"]),
+            "headers": named, "path": path, "extensions": {"websocket.http.response": {}},
+            "query_string": rng.choice([b"id=", b"negotiateVersion=", b"useStatefulReconnect=", b""]) + (noise(40) or b"x"),
+        }  # fmt: skip
+
+    async def run() -> None:
+        for _ in range(3000):
+            made = scope()
+            if made["type"] == "http" or made["query_string"].startswith(b"id="):
+                await hub(made, receive, send)
+
+    asyncio.run(asyncio.wait_for(run(), 60))
+    assert statuses <= {200, 400, 403, 404, 405}
+
+
 @pytest.mark.slow
 def test_many_bad_tokens_over_real_sockets_do_not_keep_the_others_waiting(server: Arena) -> None:
     count = round(10_000 * max(SOAK, 0.1))
@@ -181,6 +222,21 @@ def test_a_body_that_is_too_large_ends_its_connection(server: Arena) -> None:
             assert answer.status_code == 200
             heard += answer.content
         assert client.post(server.url, params={"id": token}, content=b"x").status_code == 404
+
+
+def test_a_frame_of_a_million_messages_keeps_nobody_waiting(server: Arena) -> None:
+    with socket(server) as noisy, socket(server) as other:
+        noisy.send(
+            '{"type":6}\x1e' * 600_000, '{"type":1,"invocationId":"1","target":"Add","arguments":[1,1]}\x1e'
+        )
+        waited = []
+        for number in range(20):
+            before = time.monotonic()
+            assert other.invoke("Add", 1, 1, invocation_id=str(number))["result"] == 2
+            waited.append(time.monotonic() - before)
+        assert sorted(waited)[10] < 0.2
+        assert max(waited) < 2
+        assert noisy.completion("1", 60)["result"] == 2
 
 
 # --- slowness

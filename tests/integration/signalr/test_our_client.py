@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
@@ -179,6 +180,27 @@ def test_comes_back_after_the_hub_was_started_again(way: dict[str, Any]) -> None
                     assert await hub.invoke("Add", 1, 1) == 2
 
     run(work)
+
+
+def test_calls_that_wait_for_a_lost_socket_fail_without_noise(caplog: pytest.LogCaptureFixture) -> None:
+    async def work() -> None:
+        with contextlib.ExitStack() as first:
+            server = first.enter_context(arena(make_hub))
+            async with Wire(server.port) as wire, client(wire.url, stateful=True) as hub:
+                await hub.connected(5)
+                wire.stop()
+                wire.cut()
+                await asyncio.sleep(0.2)  # until the client looks for another socket
+                calls = [asyncio.create_task(hub.invoke("Add", 1, 1)) for _ in range(3)]
+                await asyncio.sleep(0.3)
+                await asyncio.to_thread(first.close)
+        assert [type(each) for each in await asyncio.gather(*calls, return_exceptions=True)] == [
+            ConnectionLost
+        ] * 3
+
+    run(work)
+    gc.collect()
+    assert "never retrieved" not in caplog.text
 
 
 def test_a_handler_may_call_the_hub(server: Arena, way: dict[str, Any]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import sys
 from collections.abc import AsyncIterator
 from typing import Any, Literal, TypedDict
 
@@ -293,6 +294,17 @@ def test_a_protocol_without_its_library_names_the_extra(monkeypatch: pytest.Monk
     monkeypatch.setattr(client_module, "codec_named", lambda _name: None)
     with pytest.raises(MissingExtra, match=r"\[central\]"):
         client_module.HubClient("http://127.0.0.1", protocol="messagepack")
+
+
+def test_without_msgpack_there_is_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "msgpack", None)
+    monkeypatch.delitem(sys.modules, "loopai_runtime.signalr.protocol.msgpack_codec", raising=False)
+    codec_named.cache_clear()
+    try:
+        assert codec_named("messagepack") is None
+        assert codec_named("json") is not None
+    finally:
+        codec_named.cache_clear()
 
 
 def test_known_protocols() -> None:

@@ -7,8 +7,8 @@ import random
 
 import pytest
 
-from loopai_runtime.synthesis.calibrate import calibrate, probability
-from loopai_runtime.synthesis.strategy import Prediction
+from loopai_runtime.synthesis.calibrate import calibrate, lowered, probability
+from loopai_runtime.synthesis.strategy import Calibration, Prediction
 
 
 def answers(
@@ -53,3 +53,13 @@ def test_answers_that_are_all_right_or_all_wrong_leave_a_doubt(right: bool) -> N
     made = [Prediction("x", 1.0)] * 8
     sure = probability(calibrate(made, [right] * 8), made[0])
     assert (0.8 < sure < 0.99) if right else (0.01 < sure < 0.2)
+
+
+def test_lowered_confidences_keep_their_order_and_average_no_more_than_asked() -> None:
+    answers = [Prediction("a", evidence / 10) for evidence in range(-20, 40)]
+    before = Calibration(1.0, 1.0, 0.0)
+    after = lowered(before, answers, 0.5)
+    sure = [probability(after, answer) for answer in answers]
+    assert sure == sorted(sure)
+    assert 0.49 < sum(sure) / len(sure) <= 0.5
+    assert lowered(before, answers, 1.0) == before

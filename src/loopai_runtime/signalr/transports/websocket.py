@@ -25,7 +25,7 @@ async def serve(connection: Connection, link: Link, send_timeout_s: float, recei
         reader = asyncio.create_task(_read(connection, link, receive))
         writer = asyncio.create_task(_write(link, send_timeout_s, send))
         await asyncio.wait({reader, writer}, return_when=asyncio.FIRST_COMPLETED)
-        gone = reader.done() and not reader.cancelled() and reader.exception() is None and reader.result()
+        gone = reader.done() and reader.result()
     finally:
         for task in (reader, writer):
             if task is not None:

@@ -1,8 +1,9 @@
 """Programs of a model against the best offline candidate, on rows that no prompt has shown.
 
-The model's own champion, one program or several that vote, is chosen on other rows than those that decide where
-there are enough of them. It wins where it was right clearly more often, near-duplicates counting once; where it
-was right as often, the smaller program wins: on so few rows a small lead of a larger one is luck.
+The model's own champion, one program or several that vote, is chosen on other rows than those that decide, where
+there are enough. It wins where it was right clearly more often, near-duplicates counting once. Where it was
+right as often, the smaller program wins, if it is clearly better than a constant: on so few rows a small lead of a
+larger program is luck.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from loopai_runtime.intervals import binomial_tail
 from loopai_runtime.synthesis.select import row_weights
 from loopai_runtime.synthesis.strategy import Calibration, Prediction
 from loopai_runtime.synthesis.writer.ensemble import Ensemble, Member, together, weight
-from loopai_runtime.synthesis.writer.kinds import labels
+from loopai_runtime.synthesis.writer.kinds import declared, labels
 from loopai_runtime.synthesis.writer.runs import Opinion
 
 if TYPE_CHECKING:
@@ -75,9 +76,8 @@ class Judging:
         self.sets = sorted({tuple(draft.share.judged) for draft in drafts if draft.share.judged})
         self.rows = sorted({row for judged in self.sets for row in judged})
         self._crossed = len(self.sets) > 1
-        known = labels(problem)
-        self._labels = known
-        self._otherwise = _commonest(problem) if known is not None else None
+        self._labels = declared(problem)
+        self._otherwise = _commonest(problem) if labels(problem) is not None else None
 
     def _hear(self, draft: Draft) -> bool:
         if draft.best is None:
@@ -208,9 +208,25 @@ def wins(problem: Problem, entrant: Entrant, rival: Sequence[float], rival_bytes
     if not entrant.rows:
         return False
     won, lost = _points(problem, entrant, rival)
-    if forced or entrant.bytes < rival_bytes:
+    if forced or (entrant.bytes < rival_bytes and _knows(problem, entrant)):
         return won >= lost
+    return _clearly(won, lost)
+
+
+def _clearly(won: float, lost: float) -> bool:
+    """Whether who won so many draws and lost so many is the better one, most probably (a uniform prior)."""
     return won > lost and binomial_tail(won, won + lost + 1, 0.5) >= CLEARLY
+
+
+def _knows(problem: Problem, entrant: Entrant) -> bool:
+    """Whether it is clearly better than saying the commonest output always.
+
+    A program that knows nothing is as good as one that has learned from half of a few examples, and smaller; but
+    that other one learns from all of them in the end.
+    """
+    common = jsonl.canonical(_commonest(problem))
+    constant = [float(problem.keys[row] == common) for row in entrant.rows]
+    return _clearly(*_points(problem, entrant, constant))
 
 
 def _points(problem: Problem, entrant: Entrant, rival: Sequence[float]) -> tuple[float, float]:

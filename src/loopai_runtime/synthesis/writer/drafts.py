@@ -31,6 +31,8 @@ AT_ONCE = 4
 """Calls of a model that are under way together."""
 MAX_TOKENS = 12_000
 """Of an answer, what a model thinks first included."""
+_ONE_IN = 20
+"""One wrong row in so many may be a mistake of the examples: a program right on all others is not repaired."""
 TEMPERATURES = (0.2, 0.7, 0.9)
 
 
@@ -119,7 +121,18 @@ class Workshop:
         self.stopped: str | None = None
 
     def write(self, drafts: Sequence[Draft]) -> None:
-        """Have all of them written, and repaired while that helps."""
+        """Have all of them written, and repaired while that helps.
+
+        On KeyboardInterrupt what runs by then is kept; raises it where nothing does.
+        """
+        try:
+            self._rounds(drafts)
+        except KeyboardInterrupt:
+            if all(draft.best is None for draft in drafts):
+                raise
+            self.stopped = "interrupted"
+
+    def _rounds(self, drafts: Sequence[Draft]) -> None:
         for repair in range(REPAIRS + 1):
             waiting = [draft for draft in drafts if not draft.finished]
             if not waiting or self.stopped:
@@ -190,7 +203,7 @@ class Workshop:
         draft.faults = []
         if better:
             draft.best = Tried(source, opinions, hits)
-        if not missed or not better:
+        if len(missed) <= len(seen) // _ONE_IN or not better:
             draft.finished = True
             return
         failing = self._failing(draft, said, missed)
@@ -227,7 +240,8 @@ def hidden(problem: Problem, hide: Callable[[JSON], JSON] | None) -> Problem:
     if hide is None:
         return problem
     inputs, outputs = map(hide, problem.inputs), map(hide, problem.outputs)
-    return replace(problem, inputs=list(inputs), outputs=list(outputs), memo={})
+    others = list(map(hide, problem.unlabelled))
+    return replace(problem, inputs=list(inputs), outputs=list(outputs), unlabelled=others, memo={})
 
 
 def _block(code: str) -> str:

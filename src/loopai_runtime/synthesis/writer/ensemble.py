@@ -53,7 +53,7 @@ class Ensemble:
     members: Sequence[Member]
     otherwise: JSON
     labels: Sequence[JSON] | None
-    """The outputs there are, where they are labels: what a program says beside them is no vote."""
+    """The outputs that the schema lists, if it does: what a program says beside them is no vote."""
 
     @property
     def weights(self) -> list[float]:

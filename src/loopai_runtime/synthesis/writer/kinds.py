@@ -25,12 +25,12 @@ def declared(problem: Problem) -> list[JSON] | None:
 
 
 def labels(problem: Problem) -> list[JSON] | None:
-    """All outputs there are, where they are labels: as the schema lists them, or as their repetition shows."""
+    """The outputs that are known, where they are labels: as the schema lists them, or as repetition shows."""
     listed = declared(problem)
     if listed is not None:
         known = {jsonl.canonical(one) for one in listed}
         return listed + [one for one in problem.labels if jsonl.canonical(one) not in known]
-    few = len(problem.labels) <= min(_MOST_LABELS, len(problem) // 3)
+    few = len(problem.labels) <= min(_MOST_LABELS, len(problem) // 2)
     plain = all(isinstance(output, (str, int, bool)) for output in problem.labels)
     return list(problem.labels) if few and plain and problem.labels else None
 

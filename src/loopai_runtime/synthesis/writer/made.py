@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 from loopai_runtime import jsonl
 from loopai_runtime.errors import PolicyRefused
 from loopai_runtime.intervals import lower_bound
-from loopai_runtime.synthesis.abstain import offload
-from loopai_runtime.synthesis.calibrate import calibrate, probability
+from loopai_runtime.synthesis.abstain import Offload, offload
+from loopai_runtime.synthesis.calibrate import calibrate, lowered, probability
 from loopai_runtime.synthesis.judge import standard_error
 from loopai_runtime.synthesis.select import corrected
 from loopai_runtime.synthesis.strategy import Calibration, Prediction, Suspect, Synthesis
 from loopai_runtime.synthesis.synthesize import CONFIDENCE, SURELY_WRONG, complexity
 from loopai_runtime.synthesis.writer.contest import CHECKED_ROWS
+from loopai_runtime.synthesis.writer.plan import JUDGED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,7 +52,7 @@ def made(
     """
     rows, answers = entrant.rows, entrant.answers
     hits = [jsonl.canonical(one.output) == problem.keys[row] for row, one in zip(rows, answers, strict=True)]
-    calibration = _calibrated(answers, hits) if rows else Calibration(0.0, 0.0, 0.0)
+    calibration = _calibrated(problem, answers, hits) if rows else Calibration(0.0, 0.0, 0.0)
     code = entrant.emit(calibration)
     if not _as_judged(problem, code, entrant, runner):
         return None
@@ -78,7 +79,7 @@ def made(
             "judged_rows": len(rows),
         },
         predictions=[(answer.output, one) for answer, one in zip(answers, sure, strict=True)],
-        offload=offload(sure, hits, groups, problem.offload_target, problem.offload_confidence),
+        offload=_offloaded(problem, sure, hits, groups),
         suspects=_suspects(problem, entrant, hits, sure),
         more_examples=None,
         judged_rows=rows,
@@ -86,10 +87,17 @@ def made(
     )
 
 
-def _calibrated(answers: Sequence[Prediction], hits: Sequence[bool]) -> Calibration:
+def _offloaded(problem: Problem, sure: Sequence[float], hits: Sequence[bool], groups: Sequence[int]) -> Offload:
+    target, confidence = problem.offload_target, problem.offload_confidence
+    if not sure:
+        return Offload(target, confidence, None, 0.0, None, JUDGED, [])
+    return offload(sure, hits, groups, target, confidence)
+
+
+def _calibrated(problem: Problem, answers: Sequence[Prediction], hits: Sequence[bool]) -> Calibration:
     """Where all of a few answers were right they do not say what evidence is worth: it is believed a little."""
     anchors = [Prediction(None, -_FAR), Prediction(None, _FAR)]
-    return calibrate([*answers, *anchors], [*hits, False, True])
+    return lowered(calibrate([*answers, *anchors], [*hits, False, True]), answers, problem.most_sure)
 
 
 def _suspects(problem: Problem, entrant: Entrant, hits: Sequence[bool], sure: Sequence[float]) -> list[Suspect]:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 Message = dict[str, str]
 
 MOST_FAILURES = 12
+MOST_UNLABELLED = 16
 _MOST_CONFUSIONS = 12
 
 _SYSTEM = """\
@@ -75,6 +76,7 @@ def write(problem: Problem, rows: Sequence[int], shown: Sequence[int], angle: An
     parts = [
         task(problem),
         _examples(problem, rows, shown),
+        *_unlabelled(problem),
         f"# What makes such a program good\n{_HOW[kind].format(scarce=scarce)}",
         f"# How to go about it this time\n{angle.text}",
         _END,
@@ -90,6 +92,14 @@ def task(problem: Problem) -> str:
     if known is not None and declared(problem) is None:
         text += f"\nThe outputs are labels: {', '.join(map(jsonl.dumps, known))}"
     return text
+
+
+def _unlabelled(problem: Problem) -> list[str]:
+    """Inputs as they really come, where there are any that nobody has answered."""
+    if not problem.unlabelled:
+        return []
+    lines = [jsonl.dumps(clipped(value)) for value in problem.unlabelled[:MOST_UNLABELLED]]
+    return [f"# More inputs as they come, without their outputs\n{fenced('inputs', lines)}"]
 
 
 def _examples(problem: Problem, rows: Sequence[int], shown: Sequence[int]) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from loopai_runtime import jsonl
 from loopai_runtime.sandbox import Program
 from loopai_runtime.synthesis.writer import voting
-from loopai_runtime.synthesis.writer.kinds import labels
+from loopai_runtime.synthesis.writer.kinds import declared
 from loopai_runtime.synthesis.writer.source import Source, tidy
 
 if TYPE_CHECKING:
@@ -46,8 +46,8 @@ class Bench:
     memory_mb: int = 256
 
     def runner(self, problem: Problem) -> Runner:
-        """One that also refuses what is none of the task's labels."""
-        known = labels(problem)
+        """One that also refuses what is none of the labels that the schema lists."""
+        known = declared(problem)
 
         def accepts(output: JSON) -> bool:
             return self.accepts(output) and (known is None or any(jsonl.equal(output, one) for one in known))

@@ -87,6 +87,16 @@ def test_the_smaller_program_wins_ties_and_the_larger_must_be_clearly_better(
     assert wins(problem(20), entrant(ours, size), other, 10_000, forced=False) is expected
 
 
+def test_a_small_program_that_knows_no_more_than_a_constant_wins_no_tie() -> None:
+    task = Problem(
+        "t", {}, {}, [{"text": str(at)} for at in range(20)], ["ham"] * 15 + ["spam"] * 5, list(range(20))
+    )
+    constant = [1.0] * 15 + [0.0] * 5
+    assert not wins(task, entrant(constant, 500), constant, 10_000, forced=False)
+    better = [1.0] * 18 + [0.0] * 2
+    assert wins(task, entrant(better, 500), better, 10_000, forced=False)
+
+
 def test_a_program_asked_for_by_name_need_only_not_be_worse() -> None:
     same = [1.0] * 10
     assert wins(problem(10), entrant(same, 50_000), same, 10_000, forced=True)
