@@ -232,8 +232,8 @@ class _Sample:
         return self._variance(left, leverages), min(1.0, max(0.0, value))
 
     def _variance(self, residuals: Sequence[float], leverages: Sequence[float]) -> float:
-        """Residuals are as if each check had been left out of the fit (HC3, MacKinnon and White 1985): one of much
-        weight draws the fit to itself."""
+        """Residuals are as if each were left out of what they are residuals of (HC3, MacKinnon and White 1985):
+        a check of much weight draws the fit to itself."""
         total = math.fsum(
             q * (e / max(0.1, 1 - h)) ** 2 for q, e, h in zip(self.squares, residuals, leverages, strict=True)
         )
