@@ -105,12 +105,18 @@ def best_path(
     for row in rows[1:]:
         least = max(column.values()) - REACH
         tops = [(total, was, moves[was]) for was, total in column.items() if total > least]
-        ways = {label: max([(total + move[label], was) for total, was, move in tops]) for label in row}
-        column = {label: row[label] + way[0] for label, way in ways.items()}
+        ways, now = {}, {}
+        for label, score in row.items():
+            best, way = tops[0][0] + tops[0][2][label], tops[0][1]
+            for total, was, move in tops:
+                if total + move[label] > best:
+                    best, way = total + move[label], was
+            ways[label], now[label] = way, best + score
+        column = now
         back.append(ways)
     path = [max([(total + after[label], label) for label, total in column.items()])[1]]
     for ways in reversed(back):
-        path.append(ways[path[-1]][1])
+        path.append(ways[path[-1]])
     return path[::-1]
 
 
