@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import io
 import json
@@ -15,7 +16,10 @@ from typing import Any
 import pytest
 
 from loopai_runtime.cli.main import run_line
+from loopai_runtime.config import Config
 from loopai_runtime.datasets import labels
+from loopai_runtime.datasets.live_log import LiveLog
+from loopai_runtime.edge import upkeep
 from loopai_runtime.layout import Layout, make_dir
 from loopai_runtime.testing import ScriptedLLM, ScriptedOracle
 
@@ -407,3 +411,32 @@ def test_a_model_judges_whether_texts_mean_the_same(tmp_path: Path) -> None:
     assert {record["comparison_method"] for record in task.validations()} == {"semantic"}
     task.spec(kind="command", command=["true"], compare={"method": "semantic"})
     assert "semantic comparison needs an oracle of kind llm or openai" in task.run().err
+
+
+def test_a_server_has_sampled_executions_checked_as_its_log_grows(tmp_path: Path) -> None:
+    task = Task(tmp_path / "data", kind="labels")
+    task.log(20)
+    rows = [
+        labels.label({"text": f"{'offer' if n % 10 == 0 else 'win' if n % 2 else 'lunch'} {n}"}, "spam", "person")
+        for n in range(20)
+    ]
+    labels.append(task.layout, "mail", rows)
+
+    async def serve() -> None:
+        log = LiveLog(task.layout, fsync="never", on_full="reject")
+        work = asyncio.create_task(upkeep.keep_up(Config(), task.layout, log, lambda: ["mail"], every_s=0.01))
+        async with asyncio.timeout(60):
+            while not any(task.layout.validations("mail").glob("*.jsonl")):
+                await asyncio.sleep(0.01)
+        work.cancel()
+        await asyncio.gather(work, return_exceptions=True)
+        log.close()
+
+    asyncio.run(serve())
+    checked = [
+        json.loads(line)
+        for file in task.layout.validations("mail").glob("*.jsonl")
+        for line in file.read_text(encoding="utf-8").splitlines()
+    ]
+    assert {one["execution_id"] for one in checked} <= {f"2026-11-20-{n}" for n in range(20)}
+    assert len(checked) == len({one["execution_id"] for one in checked}) > 0

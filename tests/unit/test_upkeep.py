@@ -16,13 +16,13 @@ from loopai_runtime.layout import Layout, make_dir
 from loopai_runtime.models import utc_now
 
 
-def run(layout: Layout, until: Path, config: Config, grown: int = 0) -> None:
+def run(layout: Layout, until: Path, config: Config, grown: int = 0, tasks: tuple[str, ...] = ()) -> None:
     """Keep up until a file is there."""
 
     async def main() -> None:
         log = LiveLog(layout, fsync="never", on_full="reject")
         log.bytes = grown
-        work = asyncio.create_task(upkeep.keep_up(config, layout, log, every_s=0.01))
+        work = asyncio.create_task(upkeep.keep_up(config, layout, log, lambda: list(tasks), every_s=0.01))
         async with asyncio.timeout(30):
             while not until.exists():
                 await asyncio.sleep(0.01)

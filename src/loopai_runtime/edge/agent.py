@@ -11,7 +11,8 @@ from loopai_runtime.datasets.live_log import LiveLog
 from loopai_runtime.edge.metrics import Metrics
 from loopai_runtime.edge.pages import Pages
 from loopai_runtime.edge.routes import Door, Routes
-from loopai_runtime.errors import NotFound
+from loopai_runtime.errors import LoopaiError, NotFound
+from loopai_runtime.flows import oracles
 from loopai_runtime.flows.serve import Traffic
 from loopai_runtime.http.limits import RateLimit
 from loopai_runtime.layout import make_dir
@@ -87,6 +88,17 @@ class Edge:
         found = [self._only] if self._only is not None else self.layout.tasks()
         for task_id in {*found, *self.traffic.lanes}:
             await self.traffic.refresh(task_id)
+
+    def with_oracle(self) -> list[str]:
+        """The served tasks that an oracle checks."""
+        found = []
+        for task_id, lane in sorted(self.traffic.lanes.items()):
+            try:
+                if oracles.chosen(oracles.task_spec(self.layout, lane.artifact), self.config) is not None:
+                    found.append(task_id)
+            except LoopaiError as error:
+                log.warning("the oracle of %s: %s", task_id, error)
+        return found
 
     def refresh_soon(self) -> None:
         """Start a `refresh` beside what runs."""

@@ -122,7 +122,7 @@ async def _serve(
                 loop.create_task(_tell(server, sock, exposure, announce)),
                 loop.create_task(cut_off_the_slow(server.server_state.connections)),
                 loop.create_task(_give_memory_back()),
-                loop.create_task(keep_up(config, layout, edge.log)),
+                loop.create_task(keep_up(config, layout, edge.log, edge.with_oracle)),
             ]
             await server._serve(sockets=[sock])  # the part of `serve` that leaves signals alone
             for task in beside:

@@ -1,7 +1,8 @@
-"""What a running edge does to its logs: statistics as they grow, retention once a day.
+"""What a running edge does to its logs: statistics as they grow, the oracle's checks, retention once a day.
 
-Both are commands that anybody could type, in a process of their own at the lowest priority, so that requests never
-wait for them.
+All are commands that anybody could type, in a process of their own at the lowest priority, so that requests never
+wait for them. What a killed one has not done the next one does: an execution that was checked is not asked about
+again.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from typing import TYPE_CHECKING
 from loopai_runtime.datasets import raw
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from loopai_runtime.config import Config
     from loopai_runtime.datasets.live_log import LiveLog
     from loopai_runtime.layout import Layout
@@ -29,12 +32,21 @@ ROLL_UP_EVERY_BYTES = 32 * 2**20
 _RUN = (
     "import os, sys; os.nice(19); from loopai_runtime.cli.main import run_line; sys.exit(run_line(sys.argv[1:]))"
 )
-_KEYS = ("storage.retention_days", "storage.max_size_gb", "retention.")
+_KEYS = ("storage.retention_days", "storage.max_size_gb", "retention.", "oracle.", "llm.")
+NOTHING_TO_JUDGE = 3  # the exit code of `validate` where no execution was sampled yet
 
 
-async def keep_up(config: Config, layout: Layout, kept: LiveLog, *, every_s: float = LOOK_EVERY_S) -> None:
-    """For ever: retention after the start and when a day has closed, statistics when the log has grown."""
-    pruned, rolled_up = "", 0
+async def keep_up(
+    config: Config,
+    layout: Layout,
+    kept: LiveLog,
+    with_oracle: Callable[[], list[str]],
+    *,
+    every_s: float = LOOK_EVERY_S,
+) -> None:
+    """For ever: retention after the start and when a day has closed, statistics and the checks of the tasks
+    `with_oracle` when the log has grown."""
+    pruned, rolled_up, checked = "", 0, -1
     while True:
         await asyncio.sleep(every_s)
         if pruned != (closed := raw.closed_before()):
@@ -43,6 +55,10 @@ async def keep_up(config: Config, layout: Layout, kept: LiveLog, *, every_s: flo
         elif kept.bytes - rolled_up > ROLL_UP_EVERY_BYTES:
             rolled_up = kept.bytes
             await _run(config, layout, "analyze", "--days", "2", "-o", "json")  # brings them up to date first
+        if checked != kept.bytes:
+            checked = kept.bytes
+            for task_id in await asyncio.to_thread(with_oracle):
+                await _run(config, layout, "validate", task_id)
 
 
 async def _run(config: Config, layout: Layout, *command: str) -> None:
@@ -68,7 +84,7 @@ async def _run(config: Config, layout: Layout, *command: str) -> None:
         await process.wait()
         raise
     lines = told.decode("utf-8", "replace").strip().splitlines()
-    if process.returncode:
+    if process.returncode and (command[0], process.returncode) != ("validate", NOTHING_TO_JUDGE):
         log.warning("%s: %s", command[0], lines[0] if lines else f"exit code {process.returncode}")
     elif lines:
         log.info("%s: %s", command[0], lines[-1])
@@ -76,11 +92,14 @@ async def _run(config: Config, layout: Layout, *command: str) -> None:
 
 def environment(config: Config, layout: Layout) -> dict[str, str]:
     """The variables by which a command keeps to the settings that this server was started with."""
-    settings = {key: value for key, value in config.shown().items() if key.startswith(_KEYS)}
+    wanted = [key for key in config.shown() if key.startswith(_KEYS) and key != "oracle.api_key"]
+    settings = {key: config.shown()[key] for key in wanted if config.is_set(key)}
     named = {f"LOOPAI_{key.upper().replace('.', '__')}": str(value) for key, value in settings.items()}
     for name in ("encryption_key", "encryption_key_before"):
         if (key := getattr(config.storage, name)) is not None:
             named[f"LOOPAI_STORAGE__{name.upper()}"] = key.get_secret_value()
+    if config.oracle.api_key is not None:
+        named["LOOPAI_ORACLE__API_KEY"] = config.oracle.api_key.get_secret_value()
     if config.storage.encryption_key_file is not None:
         named["LOOPAI_STORAGE__ENCRYPTION_KEY_FILE"] = str(config.storage.encryption_key_file)
     return {**os.environ, **named, "LOOPAI_DATA_DIR": str(layout.root)}
