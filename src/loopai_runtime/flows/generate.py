@@ -27,7 +27,7 @@ from loopai_runtime.models import (
     new_id,
     utc_now,
 )
-from loopai_runtime.redaction import flags
+from loopai_runtime.redaction import Redactor, flags
 from loopai_runtime.sandbox import Program
 from loopai_runtime.synthesis import examples as example_files
 from loopai_runtime.synthesis.strategy import Problem
@@ -359,7 +359,7 @@ def problem_of(
 ) -> Problem:
     return Problem(
         name=spec.name,
-        description=spec.description,
+        description=Redactor().text(spec.description),
         input_schema=spec.input_schema,
         output_schema=spec.output_schema,
         inputs=[example.input for example in examples.examples],

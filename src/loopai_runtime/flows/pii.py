@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import ast
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from loopai_runtime import jsonl
 from loopai_runtime.artifacts.bundle import METADATA, PROGRAM
 from loopai_runtime.redaction import Finding, find, find_in_number
-from loopai_runtime.synthesis.listing import feature_lines
+from loopai_runtime.synthesis.privacy import constants, spelled
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -62,19 +61,10 @@ def mask(text: str) -> str:
 
 
 def _in_program(source: str) -> Iterator[tuple[str, str | int]]:
-    """Each text and number of a program with its place; of a table of features only the features."""
-    tables = feature_lines(source)
-    for node in ast.walk(ast.parse(source)):
-        if not isinstance(node, ast.Constant) or isinstance(node.value, bool):
-            continue
-        if node.lineno in tables and isinstance(node.value, str):
-            for offset, text in tables[node.lineno]:
-                yield f"{PROGRAM}:{node.lineno + offset}", text
-        elif isinstance(node.value, str):
-            for offset, text in enumerate(node.value.split("\n")):
-                yield f"{PROGRAM}:{node.lineno + (offset if node.end_lineno != node.lineno else 0)}", text
-        elif isinstance(node.value, int):
-            yield f"{PROGRAM}:{node.lineno}", node.value
+    """Each text and number of a program with its place."""
+    for line, constant in constants(source):
+        for text in dict.fromkeys((constant, spelled(constant))):
+            yield f"{PROGRAM}:{line}", text
 
 
 def _in_json(value: Any, path: str) -> Iterator[tuple[str, str]]:
