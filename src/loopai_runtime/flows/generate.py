@@ -15,7 +15,6 @@ from loopai_runtime.artifacts.store import ArtifactStore
 from loopai_runtime.errors import Fault, GateMissed, ProgramError, SpecError, UsageError
 from loopai_runtime.flows.gather import gather, said, sources, tempered
 from loopai_runtime.flows.measure import Latency, latency_of, open_pool, run_inputs
-from loopai_runtime.flows.pii import Leak, leaks_of_program
 from loopai_runtime.flows.survey import Survey, of_examples, of_unlabelled, some
 from loopai_runtime.models import (
     AbstainThreshold,
@@ -111,11 +110,6 @@ class Generated:
     """Why its confidence is lower than its examples alone would have it, in a line."""
 
     @property
-    def personal_data(self) -> list[Leak]:
-        """Personal data in the program: constants of a rule or transformation that the examples ask for."""
-        return leaks_of_program(f"{self.artifact.task_id}@{self.artifact.version}", self.synthesis.code)
-
-    @property
     def notes(self) -> list[str]:
         """What a user should know of where the examples and the program came from."""
         lines = [said(self.artifact.judged["sources"]), self.tempered, self._spread()]
@@ -176,7 +170,6 @@ class Generated:
             "candidates": artifact.candidates,
             "safe_offload": self.synthesis.offload.as_dict(),
             "abstain": artifact.abstain.model_dump() if artifact.abstain else None,
-            "personal_data": [leak.as_dict() for leak in self.personal_data],
             "suspects": self.suspects[:MOST_SUSPECTS],
             "suggestions": [one.as_dict() for one in self.survey.suggestions],
             "warnings": [str(warning) for warning in self.examples.warnings],

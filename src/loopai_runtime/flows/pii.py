@@ -11,7 +11,7 @@ from loopai_runtime.redaction import Finding, find, find_in_number
 from loopai_runtime.synthesis.privacy import constants, spelled
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from loopai_runtime.artifacts.bundle import Bundle
 
@@ -35,18 +35,9 @@ class Leak:
 def leaks(name: str, bundle: Bundle) -> list[Leak]:
     """All personal data in a bundle's program and metadata."""
     program, metadata = bundle.files[PROGRAM].decode("utf-8"), jsonl.loads(bundle.files[METADATA])
-    return _leaks(name, [*_in_program(program), *_in_json(metadata, "$")])
-
-
-def leaks_of_program(name: str, source: str) -> list[Leak]:
-    """All personal data in a program that is not stored yet."""
-    return _leaks(name, _in_program(source))
-
-
-def _leaks(name: str, constants: Iterable[tuple[str, str | int]]) -> list[Leak]:
     return [
         Leak(name, place, finding.kind, mask(str(constant)[finding.start : finding.end]))
-        for place, constant in constants
+        for place, constant in [*_in_program(program), *_in_json(metadata, "$")]
         for finding in _find(constant)
     ]
 

@@ -40,6 +40,7 @@ _NOTHING_GENERALISES = (
     "no program can be written: nothing short explains these outputs by their inputs; a table of the examples"
     " would fit them and nothing else"
 )
+_NOT_TOLD = "; nor may a program contain the personal data of outputs: it can only copy it"
 _ALL_PRIVATE = (
     "no program can be written: each would contain personal data, such as a field's name; give such fields other"
     " names"
@@ -75,7 +76,8 @@ def synthesize(
         if written is not None:
             return written
         if strategy == "dsl":
-            raise SpecError([Fault(_NOTHING_GENERALISES, path="$.examples")])
+            told = all(map(problem.admission(len(problem)).admits, problem.outputs))
+            raise SpecError([Fault(_NOTHING_GENERALISES + ("" if told else _NOT_TOLD), path="$.examples")])
     wanted = [s for s in strategies() if strategy in ("auto", s.kind)]
     skipped = {s.names[0]: (s.kind, reason) for s in wanted if (reason := s.refuses(problem))}
     usable = [s for s in wanted if s.names[0] not in skipped]
