@@ -183,11 +183,9 @@ def main() -> None:
     quick, seeds = arguments.quick, arguments.seeds
     tables: dict[str, Callable[[], None]] = {
         "programs": lambda: programs(SETS[:1] if quick else SETS),
-        "few": lambda: few(SETS[:1], [20, 100], 2) if quick else few(SETS, FEW, seeds),
-        "noise": lambda: noise(SETS[:1] if quick else SETS, 1500 if quick else 10_000),
-        "bounds": lambda: (
-            bounds(TRIAL_SETS[:1], [50, 100], 2) if quick else bounds(TRIAL_SETS, TRIAL_SIZES, seeds)
-        ),
+        "few": lambda: few(SETS[:1], [20], 2) if quick else few(SETS, FEW, seeds),
+        "noise": lambda: noise(SETS[:1] if quick else SETS, 1200 if quick else 10_000),
+        "bounds": lambda: bounds(TRIAL_SETS[:1], [50], 2) if quick else bounds(TRIAL_SETS, TRIAL_SIZES, seeds),
     }
     for name, table in tables.items():
         if arguments.only in (None, name):

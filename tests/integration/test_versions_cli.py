@@ -381,4 +381,4 @@ def test_personal_data_stays_out_of_programs_and_is_found_where_it_is_not(
     assert found.code == 1
     assert {leak["kind"] for leak in found.json} == {"EMAIL"}
     assert all("bob" not in leak["masked"] for leak in found.json)
-    assert any(leak["place"].startswith("program.py:") for leak in found.json)
+    assert {leak["place"] for leak in found.json} == {"metadata.json: $.description"}

@@ -230,8 +230,6 @@ def conclude(made: Generated) -> None:
         say(f"abstains {where or 'on nothing'}")
     if made.synthesis.advice:
         say(made.synthesis.advice)
-    if leaks := made.personal_data:
-        say(f"warning: {len(leaks)} constants of the program are personal data: loopai verify {ref} --pii")
     hints(made)
     if not gate.latency_met:
         say(f"too slow: p99 {gate.p99_ms:.2f} ms; latency_target_ms is {gate.latency_target_ms:g}")

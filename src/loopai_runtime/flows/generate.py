@@ -15,7 +15,6 @@ from loopai_runtime.artifacts.store import ArtifactStore
 from loopai_runtime.errors import Fault, GateMissed, ProgramError, SpecError, UsageError
 from loopai_runtime.flows.gather import gather, most_sure, said, sources, tempered
 from loopai_runtime.flows.measure import Latency, latency_of, open_pool, run_inputs
-from loopai_runtime.flows.pii import Leak, leaks_of_program
 from loopai_runtime.flows.survey import Survey, of_examples, of_unlabelled, some
 from loopai_runtime.models import (
     AbstainThreshold,
@@ -27,7 +26,7 @@ from loopai_runtime.models import (
     new_id,
     utc_now,
 )
-from loopai_runtime.redaction import flags
+from loopai_runtime.redaction import Redactor, flags
 from loopai_runtime.sandbox import Program
 from loopai_runtime.synthesis import examples as example_files
 from loopai_runtime.synthesis.strategy import Problem
@@ -111,11 +110,6 @@ class Generated:
     """Why its confidence is lower than its examples alone would have it, in a line."""
 
     @property
-    def personal_data(self) -> list[Leak]:
-        """Personal data in the program: constants of a rule or transformation that the examples ask for."""
-        return leaks_of_program(f"{self.artifact.task_id}@{self.artifact.version}", self.synthesis.code)
-
-    @property
     def notes(self) -> list[str]:
         """What a user should know of where the examples and the program came from."""
         lines = [said(self.artifact.judged["sources"]), self.tempered, self._spread()]
@@ -176,7 +170,6 @@ class Generated:
             "candidates": artifact.candidates,
             "safe_offload": self.synthesis.offload.as_dict(),
             "abstain": artifact.abstain.model_dump() if artifact.abstain else None,
-            "personal_data": [leak.as_dict() for leak in self.personal_data],
             "suspects": self.suspects[:MOST_SUSPECTS],
             "suggestions": [one.as_dict() for one in self.survey.suggestions],
             "warnings": [str(warning) for warning in self.examples.warnings],
@@ -359,7 +352,7 @@ def problem_of(
 ) -> Problem:
     return Problem(
         name=spec.name,
-        description=spec.description,
+        description=Redactor().text(spec.description),
         input_schema=spec.input_schema,
         output_schema=spec.output_schema,
         inputs=[example.input for example in examples.examples],

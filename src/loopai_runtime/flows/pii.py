@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import ast
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from loopai_runtime import jsonl
 from loopai_runtime.artifacts.bundle import METADATA, PROGRAM
 from loopai_runtime.redaction import Finding, find, find_in_number
-from loopai_runtime.synthesis.listing import feature_lines
+from loopai_runtime.synthesis.privacy import constants, spelled
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from loopai_runtime.artifacts.bundle import Bundle
 
@@ -36,18 +35,9 @@ class Leak:
 def leaks(name: str, bundle: Bundle) -> list[Leak]:
     """All personal data in a bundle's program and metadata."""
     program, metadata = bundle.files[PROGRAM].decode("utf-8"), jsonl.loads(bundle.files[METADATA])
-    return _leaks(name, [*_in_program(program), *_in_json(metadata, "$")])
-
-
-def leaks_of_program(name: str, source: str) -> list[Leak]:
-    """All personal data in a program that is not stored yet."""
-    return _leaks(name, _in_program(source))
-
-
-def _leaks(name: str, constants: Iterable[tuple[str, str | int]]) -> list[Leak]:
     return [
         Leak(name, place, finding.kind, mask(str(constant)[finding.start : finding.end]))
-        for place, constant in constants
+        for place, constant in [*_in_program(program), *_in_json(metadata, "$")]
         for finding in _find(constant)
     ]
 
@@ -62,19 +52,10 @@ def mask(text: str) -> str:
 
 
 def _in_program(source: str) -> Iterator[tuple[str, str | int]]:
-    """Each text and number of a program with its place; of a table of features only the features."""
-    tables = feature_lines(source)
-    for node in ast.walk(ast.parse(source)):
-        if not isinstance(node, ast.Constant) or isinstance(node.value, bool):
-            continue
-        if node.lineno in tables and isinstance(node.value, str):
-            for offset, text in tables[node.lineno]:
-                yield f"{PROGRAM}:{node.lineno + offset}", text
-        elif isinstance(node.value, str):
-            for offset, text in enumerate(node.value.split("\n")):
-                yield f"{PROGRAM}:{node.lineno + (offset if node.end_lineno != node.lineno else 0)}", text
-        elif isinstance(node.value, int):
-            yield f"{PROGRAM}:{node.lineno}", node.value
+    """Each text and number of a program with its place."""
+    for line, constant in constants(source):
+        for text in dict.fromkeys((constant, spelled(constant))):
+            yield f"{PROGRAM}:{line}", text
 
 
 def _in_json(value: Any, path: str) -> Iterator[tuple[str, str]]:

@@ -76,6 +76,8 @@ def find_in_number(number: float, name: str = "") -> list[Finding]:
     )
 
 
-def flags(text: str) -> bool:
-    """Whether there is personal data in a text; cheap for the words that nearly all are."""
+def flags(text: str | int) -> bool:
+    """Whether there is personal data in a text or a number; cheap for the words that nearly all are."""
+    if not isinstance(text, str):
+        return bool(find_in_number(text))
     return (len(text) > 16 or _MAYBE.search(text) is not None) and bool(find(text))

@@ -6,7 +6,6 @@ policy; each function computes what the trained model computes, operation by ope
 
 from __future__ import annotations
 
-import ast
 import inspect
 from typing import TYPE_CHECKING
 
@@ -73,24 +72,6 @@ def program(
 def with_signs(answer: str) -> str:
     """The same way of answering, which looks at `signs(value)` too."""
     return answer.replace(_FOUND, f"{_FOUND} + signs(value)")
-
-
-def feature_lines(source: str) -> dict[int, list[tuple[int, str]]]:
-    """Where in a program's source its dense table stands, by line: the features of each of its lines, without
-    their weights, with how many lines below that one they are."""
-    values: dict[str, ast.Constant] = {}
-    labels = 0
-    for node in ast.parse(source).body:
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-            if node.targets[0].id == "LABELS" and isinstance(node.value, ast.List):
-                labels = len(node.value.elts)
-            elif node.targets[0].id == "ROWS" and isinstance(node.value, ast.Constant):
-                values["ROWS"] = node.value
-    rows = values.get("ROWS")
-    if rows is None or not isinstance(rows.value, str) or not labels:
-        return {}
-    lines = enumerate(rows.value.split("\n"))
-    return {rows.lineno: [(at, name) for at, line in lines for name in line[labels + 1 :].split("\t")]}
 
 
 def _comment(text: str) -> str:

@@ -6,7 +6,7 @@ error of that difference. Sizes count by factors of two from 16 KB, as nobody ga
 rows are few: then the difference is known so badly that the rule would give points away for nothing.
 
 For the same reason the strongest kind of model there is, the last of the list, is the best until another beats it
-by twice that error: on twenty rows the winner is mostly lucky.
+by twice that error, among all candidates and among the small ones: on twenty rows the winner is mostly lucky.
 """
 
 from __future__ import annotations
@@ -58,17 +58,17 @@ def choose(problem: Problem, trials: Sequence[Trial]) -> int:
     """The smallest candidate that is as good as the best, as far as the rows can tell."""
     weights = row_weights(problem)
     merits = [sum(map(mul, weights, trial.right)) / len(weights) for trial in trials]
-    places = range(len(trials))
-    strongest = max((at for at in places if trials[at].kind == "ml"), default=len(trials) - 1)
-    beating = [at for at in places if not _as_good(problem, weights, trials[strongest], trials[at], _CLEARLY)]
-    best = max([strongest, *beating], key=lambda at: (merits[at], -trials[at].bytes))
-    good = [at for at in places if at == best or _as_good(problem, weights, trials[at], trials[best])]
+
+    def best_of(places: Sequence[int]) -> int:
+        strongest = max((at for at in places if trials[at].kind == "ml"), default=places[-1])
+        beating = [at for at in places if not _as_good(problem, weights, trials[strongest], trials[at], _CLEARLY)]
+        return max([strongest, *beating], key=lambda at: (round(merits[at], 9), -trials[at].bytes))
+
+    best = best_of(range(len(trials)))
+    good = [at for at in range(len(trials)) if at == best or _as_good(problem, weights, trials[at], trials[best])]
     small = _SMALL_OF_FEW if len(problem) < _FEW_ROWS else _SMALL
     smallest = min(_size_class(trials[at].bytes, small) for at in good)
-    good = [at for at in good if _size_class(trials[at].bytes, small) == smallest]
-    if best in good:
-        return best
-    return min(good, key=lambda at: (-round(merits[at], 9), trials[at].bytes, at))
+    return best_of([at for at in good if _size_class(trials[at].bytes, small) == smallest])
 
 
 def _as_good(problem: Problem, weights: Sequence[float], trial: Trial, best: Trial, errors: float = 1.0) -> bool:
@@ -105,21 +105,21 @@ def corrected(trials: Sequence[Judged], seed: int) -> float:
 
 
 def table(
-    trials: Sequence[Trial], errors: Sequence[float], chosen: int, skipped: Mapping[str, tuple[str, str]]
+    problem: Problem, trials: Sequence[Trial], won: Trial, skipped: Mapping[str, tuple[str, str]]
 ) -> list[Candidate]:
-    """How every candidate did; `skipped` gives kind and reason of those that were not judged."""
-    return [*_judged(trials, errors, trials[chosen]), *_not_judged(skipped)]
+    """How every candidate did; `skipped` gives kind and reason of those that were not judged, or refused."""
+    return [*_judged(problem, trials, won), *_not_judged(skipped)]
 
 
-def _judged(trials: Sequence[Trial], errors: Sequence[float], won: Trial) -> Iterable[Candidate]:
-    for trial, error in zip(trials, errors, strict=True):
+def _judged(problem: Problem, trials: Sequence[Trial], won: Trial) -> Iterable[Candidate]:
+    for trial in trials:
         yield Candidate(
             trial.name,
             trial.kind,
             trial is won,
             _verdict(trial, won),
             round(trial.accuracy, 6),
-            round(error, 6),
+            round(trial.standard_error(problem), 6),
             trial.bytes,
             round(trial.microseconds, 1),
             round(trial.seconds, 3),

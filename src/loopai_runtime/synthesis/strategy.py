@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
 from loopai_runtime import jsonl
+from loopai_runtime.synthesis.privacy import SUPPORTED_FROM, Admission, Forbidden
 
 if TYPE_CHECKING:
     from loopai_runtime.synthesis.abstain import Offload
@@ -72,16 +73,21 @@ class Problem:
     unlabelled: Sequence[JSON] = field(default=(), repr=False)
     """Inputs that nobody has answered."""
     memo: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
-    forbidden: Callable[[str], bool] | None = field(default=None, repr=False)
-    """Which features no program may contain, such as personal data."""
+    forbidden: Forbidden | None = field(default=None, repr=False)
+    """Which constants no program may contain: personal data."""
     min_support: int = 2
-    """Distinct inputs that a feature must occur in, from 200 examples on."""
+    """Distinct inputs that a constant must occur in, from `supported_from` examples on."""
+    supported_from: int = SUPPORTED_FROM
     most_sure: float = 1.0
     """What confidences may be on average at most: examples may be such as to say little of real inputs."""
     signs: Signs | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
         return len(self.inputs)
+
+    def admission(self, rows: int) -> Admission:
+        """What a program from so many of the examples may contain."""
+        return Admission(self.forbidden, self.min_support if rows >= self.supported_from else 1)
 
     def part(self, rows: Rows) -> Problem:
         """The same task with some of its examples."""

@@ -14,7 +14,7 @@ import math
 import random
 import time
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from loopai_runtime.errors import Fault, SpecError
 from loopai_runtime.intervals import lower_bound
@@ -40,6 +40,11 @@ SURELY_WRONG = 0.8
 _NOTHING_GENERALISES = (
     "no program can be written: nothing short explains these outputs by their inputs; a table of the examples"
     " would fit them and nothing else"
+)
+_NOT_TOLD = "; nor may a program contain the personal data of outputs: it can only copy it"
+_ALL_PRIVATE = (
+    "no program can be written: each would contain personal data, such as a field's name; give such fields other"
+    " names"
 )
 
 
@@ -72,7 +77,8 @@ def synthesize(
         if written is not None:
             return written
         if strategy == "dsl":
-            raise SpecError([Fault(_NOTHING_GENERALISES, path="$.examples")])
+            told = all(map(problem.admission(len(problem)).admits, problem.outputs))
+            raise SpecError([Fault(_NOTHING_GENERALISES + ("" if told else _NOT_TOLD), path="$.examples")])
     wanted = [s for s in strategies() if strategy in ("auto", s.kind)]
     skipped = {s.names[0]: (s.kind, reason) for s in wanted if (reason := s.refuses(problem))}
     usable = [s for s in wanted if s.names[0] not in skipped]
@@ -153,37 +159,31 @@ class _Contest:
             raise _OutOfTime
 
     def result(self, skipped: dict[str, tuple[str, str]]) -> Synthesis:
-        """The best candidate, written, with what is known of it."""
-        problem, trials = self._problem, self._trials
-        errors = [trial.standard_error(problem) for trial in trials]
-        chosen = choose(problem, trials)
-        trial, maker = trials[chosen], self._makers[chosen]
+        """The best candidate, written, with what is known of it.
+
+        Raises SpecError where every program would contain personal data.
+        """
+        problem = self._problem
         self._tell(Progress("writing the program", (self._steps - 1) / self._steps))
-        accuracy = min(trial.accuracy, corrected(trials, self._seed))
-        hits = [is_right(problem, row, answer) for row, answer in enumerate(trial.answers)]
-        calibration = lowered(calibrate(trial.answers, hits), trial.answers, problem.most_sure)
-        sure = [probability(calibration, answer) for answer in trial.answers]
-        at = maker.names.index(trial.name)
-        fitted = trial.fitted
-        if self._whole is not problem:
-            fitted = maker.fit(self._whole, range(len(self._whole)), self._seed)[at]
-        code = fitted.emit(self._whole, calibration)
+        trials, refused, won = self._admitted()
+        accuracy = min(won.trial.accuracy, corrected(trials, self._seed))
         groups = len(set(problem.groups))
         draws = groups * (1 - 1 / len(self._parts[0]))
-        more = None
+        at, more = won.maker.names.index(won.trial.name), None
         if accuracy < problem.accuracy_target and self._stopped is None:
-            more = _more(problem, maker, at, accuracy, self._seed)
+            more = _more(problem, won.maker, at, accuracy, self._seed)
         left_out = {s.names[0]: (s.kind, self._stopped or "") for s in self._usable if s not in self._makers}
+        suspects = [] if won.trial.kind == "extract" else _suspects(problem, self._rows, won)
         return Synthesis(
-            code=code,
-            strategy=trial.kind,
-            learner=trial.name,
+            code=won.code,
+            strategy=won.trial.kind,
+            learner=won.trial.name,
             accuracy=accuracy,
-            standard_error=errors[chosen],
+            standard_error=won.trial.standard_error(problem),
             confidence_score=round(lower_bound(accuracy * draws, draws, CONFIDENCE), 4),
             confidence_kind="accuracy_bound",
-            candidates=table(trials, errors, chosen, {**left_out, **skipped}),
-            complexity=complexity(code, fitted.features),
+            candidates=table(problem, trials, won.trial, {**left_out, **refused, **skipped}),
+            complexity=complexity(won.code, won.features),
             judged={
                 "folds": len(self._parts[0]),
                 "repeats": len(self._parts),
@@ -192,24 +192,60 @@ class _Contest:
                 "judged_rows": len(problem),
                 **({"stopped": self._stopped} if self._stopped else {}),
             },
-            predictions=[(answer.output, one) for answer, one in zip(trial.answers, sure, strict=True)],
-            offload=offload(sure, hits, problem.groups, problem.offload_target, problem.offload_confidence),
-            suspects=[] if trial.kind == "extract" else _suspects(problem, self._rows, trial, sure, hits),
+            predictions=[(a.output, one) for a, one in zip(won.trial.answers, won.sure, strict=True)],
+            offload=offload(
+                won.sure, won.hits, problem.groups, problem.offload_target, problem.offload_confidence
+            ),
+            suspects=suspects,
             more_examples=more,
             advice=_advice(accuracy, problem.accuracy_target, more),
             judged_rows=self._rows,
-            unseen=lambda part: unseen(self._whole, maker, part, self._seed)[at],
+            unseen=lambda part: unseen(self._whole, won.maker, part, self._seed)[at],
         )
 
+    def _admitted(self) -> tuple[list[Trial], dict[str, tuple[str, str]], _Written]:
+        """The best candidate without personal data in its program, those it is the best of, and those refused."""
+        trials = list(self._trials)
+        refused: dict[str, tuple[str, str]] = {}
+        admission = self._whole.admission(len(self._whole))
+        while trials:
+            won = self._write(trials[choose(self._problem, trials)])
+            if admission.admits_code(won.code):
+                return trials, refused, won
+            trials.remove(won.trial)
+            refused[won.trial.name] = (won.trial.kind, "its program would contain personal data")
+        raise SpecError([Fault(_ALL_PRIVATE, path="$.output_schema")])
 
-def _suspects(
-    problem: Problem, rows: Sequence[int], trial: Trial, sure: Sequence[float], hits: Sequence[bool]
-) -> list[Suspect]:
+    def _write(self, trial: Trial) -> _Written:
+        """The program of a candidate, learned from all examples."""
+        maker = self._makers[next(at for at, one in enumerate(self._trials) if one is trial)]
+        hits = [is_right(self._problem, row, answer) for row, answer in enumerate(trial.answers)]
+        calibration = lowered(calibrate(trial.answers, hits), trial.answers, self._problem.most_sure)
+        sure = [probability(calibration, answer) for answer in trial.answers]
+        fitted = trial.fitted
+        if self._whole is not self._problem:
+            learned = maker.fit(self._whole, range(len(self._whole)), self._seed)
+            fitted = learned[maker.names.index(trial.name)]
+        return _Written(trial, maker, fitted.features, fitted.emit(self._whole, calibration), hits, sure)
+
+
+class _Written(NamedTuple):
+    """A candidate's program; of its answers to unseen rows, which were right and how sure it was."""
+
+    trial: Trial
+    maker: Strategy
+    features: int
+    code: str
+    hits: list[bool]
+    sure: list[float]
+
+
+def _suspects(problem: Problem, rows: Sequence[int], won: _Written) -> list[Suspect]:
     """The examples whose output a program that had not seen them contradicts most surely, the surest first."""
     found = [
-        Suspect(rows[row], problem.outputs[row], answer.output, round(sure[row], 4))
-        for row, answer in enumerate(trial.answers)
-        if not hits[row] and sure[row] >= SURELY_WRONG
+        Suspect(rows[row], problem.outputs[row], answer.output, round(won.sure[row], 4))
+        for row, answer in enumerate(won.trial.answers)
+        if not won.hits[row] and won.sure[row] >= SURELY_WRONG
     ]
     return sorted(found, key=lambda suspect: (-suspect.confidence, suspect.row))
 

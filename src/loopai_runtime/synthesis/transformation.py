@@ -14,7 +14,7 @@ from loopai_runtime import jsonl
 from loopai_runtime.synthesis.abstain import offload
 from loopai_runtime.synthesis.dsl import Transformation, transform
 from loopai_runtime.synthesis.folds import folds
-from loopai_runtime.synthesis.strategy import Candidate, Prediction, Problem, Synthesis
+from loopai_runtime.synthesis.strategy import Candidate, Prediction, Problem, Rows, Synthesis
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,8 +28,12 @@ _ASKED = 300
 
 
 def is_transformation(problem: Problem) -> bool:
-    """Whether the outputs are texts that mostly differ, and no labels."""
-    if "enum" in problem.output_schema or not all(isinstance(output, str) for output in problem.outputs):
+    """Whether the outputs are texts that mostly differ, and no labels; or may not be named in a program."""
+    if not all(isinstance(output, str) for output in problem.outputs):
+        return False
+    if not all(map(problem.admission(len(problem)).admits, problem.labels)):
+        return True
+    if "enum" in problem.output_schema:
         return False
     return len(set(problem.outputs)) > _FEW_LABELS * sum(problem.distinct)
 
@@ -37,9 +41,8 @@ def is_transformation(problem: Problem) -> bool:
 def write(problem: Problem, seed: int) -> Synthesis | None:
     """The program that the examples support, or None where nothing that fits them would generalise."""
     started = time.monotonic()
-    unlabelled = problem.unlabelled[:_ASKED]
-    made = transform(problem.inputs, problem.outputs, name=problem.name, unlabelled=unlabelled, seconds=SECONDS)
-    if made is None:
+    made = _transform(problem, range(len(problem)), SECONDS, problem.unlabelled[:_ASKED])
+    if made is None or not problem.admission(len(problem)).admits_code(made.code):
         return None
     predictions = _unseen(problem, made, seed)
     sure = [confidence for _, confidence in predictions]
@@ -71,6 +74,17 @@ def write(problem: Problem, seed: int) -> Synthesis | None:
     )
 
 
+def _transform(
+    problem: Problem, rows: Rows, seconds: float, unlabelled: Sequence[Any] = ()
+) -> Transformation | None:
+    """A program from some rows, with what is let into one from all of them."""
+    inputs, outputs = [problem.inputs[i] for i in rows], [problem.outputs[i] for i in rows]
+    admission = problem.admission(len(problem))
+    return transform(
+        inputs, outputs, name=problem.name, unlabelled=unlabelled, seconds=seconds, admission=admission
+    )
+
+
 def _unseen(problem: Problem, made: Transformation, seed: int) -> list[tuple[Any, float]]:
     """What programs that had not seen a row answer to it. Of very many rows, all are answered by the program."""
     if not 1 < len(problem) <= _FOLDED_ROWS or len(set(problem.groups)) < 2:
@@ -85,8 +99,7 @@ def _unseen(problem: Problem, made: Transformation, seed: int) -> list[tuple[Any
 def _without(problem: Problem, part: Sequence[int]) -> list[tuple[Any, float]]:
     """What a program made from the other rows answers to those of `part`."""
     rest = sorted(set(range(len(problem))) - set(part))
-    inputs, outputs = [problem.inputs[i] for i in rest], [problem.outputs[i] for i in rest]
-    other = transform(inputs, outputs, name=problem.name, seconds=SECONDS / _FOLDS) if rest else None
+    other = _transform(problem, rest, SECONDS / _FOLDS) if rest else None
     return [(other.run(problem.inputs[row]), other.confidence) if other else ("", 0.0) for row in part]
 
 

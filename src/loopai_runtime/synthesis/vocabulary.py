@@ -16,13 +16,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from loopai_runtime.synthesis import features
 from loopai_runtime.synthesis.labels import named
+from loopai_runtime.synthesis.privacy import SUPPORTED_FROM
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
+    from loopai_runtime.synthesis.privacy import Admission, Forbidden
     from loopai_runtime.synthesis.strategy import Problem, Rows
 
-SUPPORTED_FROM = 200  # examples; with fewer, one occurrence of a feature is enough
 LONGEST = 4  # letters that are looked at together
 FACT = re.compile(r"\S=\S")  # words have no such sign within
 SIGN = "@:"  # what the names of signs begin with, and nothing else that is found
@@ -66,7 +65,6 @@ class Reading(NamedTuple):
 
 
 def _reading(problem: Problem) -> Reading:
-    forbidden = problem.forbidden
     characters: Counter[str] = Counter()
     numbers: dict[str, list[float]] = {}
     present: Counter[str] = Counter()
@@ -80,23 +78,29 @@ def _reading(problem: Problem) -> Reading:
                 characters[path] += len(item)
             elif isinstance(item, (int, float)) and not isinstance(item, bool) and abs(item) < 1e300:
                 numbers.setdefault(path, []).append(float(item))
-    present = Counter({path: n for path, n in present.items() if n > 1 and not (forbidden and forbidden(path))})
-    main = max(characters, key=lambda path: (characters[path], path), default="")
+    admission = problem.admission(rows)
+    least = max(2, admission.least)
+    present = Counter({path: n for path, n in present.items() if n >= least and admission.admits(path)})
+    texts = [path for path in characters if path in present]
+    main = max(texts, key=lambda path: (characters[path], path), default="")
     usual = [path for path, _ in sorted(present.items(), key=lambda item: (-item[1], item[0]))]
     expected = [path for path in usual if "[]" not in path and present[path] <= rows - problem.min_support][
         :MAX_PATHS
     ]
     measured = [path for path in usual if path in numbers][:MAX_PATHS]
-    cuts = {path: found for path in sorted(measured) if (found := _cuts(numbers[path]))}
+    cuts = {path: found for path in sorted(measured) if (found := _cuts(path, numbers[path], admission))}
     return Reading(LONGEST, main, cuts, tuple(sorted(expected)))
 
 
-def _cuts(values: list[float]) -> tuple[float, ...]:
+def _cuts(path: str, values: list[float], admission: Admission) -> tuple[float, ...]:
     """Short numbers that part the values into about equal shares."""
     ordered = sorted(values)
     step = max(1, len(ordered) // (MAX_CUTS + 1))
     marks = sorted(set(ordered[::step]) | {ordered[-1]})
-    return tuple(dict.fromkeys([_between(low, high) for low, high in pairwise(marks)]))[:MAX_CUTS]
+    cuts = dict.fromkeys([_between(low, high) for low, high in pairwise(marks)])
+    return tuple(
+        [cut for cut in cuts if admission.admits(f"{path}>={cut}") and admission.admits(int(cut))][:MAX_CUTS]
+    )
 
 
 def _between(low: float, high: float) -> float:
@@ -114,7 +118,7 @@ class Vocabulary:
     """Feature names in the order they were first met, and the numbers of the features of each row."""
 
     reading: Reading
-    forbidden: Callable[[str], bool] | None = None
+    forbidden: Forbidden | None = None
     min_support: int = 2
     names: list[str] = field(default_factory=list)
     rows: list[array[int]] = field(default_factory=list)

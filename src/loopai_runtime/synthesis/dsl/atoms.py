@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from loopai_runtime.synthesis.dsl.costs import cost
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 Values = tuple[str, ...]
 ALTERNATIVES = 4
@@ -44,6 +44,14 @@ class Pool:
     def fits(self, values: Sequence[str]) -> bool:
         """Whether every value is a part of its output."""
         return all(value and value in output for value, output in zip(values, self.outputs, strict=True))
+
+    def drop(self, refused: Iterable[Atom]) -> None:
+        """Forget these atoms."""
+        gone = set(refused)
+        for values in {atom.values for atom in gone}:
+            kept = [pair for pair in self.atoms.pop(values) if pair[1] not in gone]
+            if kept:
+                self.atoms[values] = kept
 
     def add(
         self,

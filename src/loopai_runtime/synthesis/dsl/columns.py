@@ -76,5 +76,5 @@ def text_of(value: Any) -> str:
 
 
 def shape(texts: Row) -> str:
-    """What texts look like: words become a, numbers 9."""
-    return re.sub(r"\d+", "9", re.sub(r"[^\W\d_]+", "a", " | ".join(texts.values())))
+    """What texts look like: words become *, numbers #."""
+    return re.sub(r"\d+", "#", re.sub(r"[^\W\d_]+", "*", " | ".join(texts.values())))

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from loopai_runtime.synthesis.dsl import library
 from loopai_runtime.synthesis.dsl.costs import COSTS, constant
 from loopai_runtime.synthesis.dsl.views import quote, raw
+from loopai_runtime.synthesis.privacy import ANYTHING, Admission
 
 if TYPE_CHECKING:
     from loopai_runtime.synthesis.dsl.search import Program
@@ -49,17 +50,23 @@ Solve = Callable[[Sequence[int]], "Program | None"]
 
 
 def decide(
-    names: Sequence[str], rows: Sequence[dict[str, str]], outputs: Sequence[str], solve: Solve, deadline: float
+    names: Sequence[str],
+    rows: Sequence[dict[str, str]],
+    outputs: Sequence[str],
+    solve: Solve,
+    deadline: float,
+    admission: Admission = ANYTHING,
 ) -> Decision | None:
     """The shortest decision found, if it is shorter than a look-up table. `solve` writes one branch."""
     memo: dict[tuple[int, ...], Program | None] = {}
+    support = max(SUPPORT, admission.least)
 
     def solved(members: tuple[int, ...]) -> Program | None:
         if members not in memo:
-            memo[members] = solve(members)
+            memo[members] = solve(members) if _distinct_inputs(members, rows) >= support else None
         return memo[members]
 
-    tests = list(_distinct(_tests(names, rows)))
+    tests = list(_distinct(test for test in _tests(names, rows) if admission.admits_code(test.source)))
     found = _split(tuple(range(len(rows))), tests, rows, solved, _DEPTH, deadline)
     if found is None:
         return None

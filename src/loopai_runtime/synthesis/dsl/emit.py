@@ -86,7 +86,7 @@ def emit(
         "# The probability that this is right on every input, and by how much an unknown kind of input lowers it.",
         f"CONFIDENCE = {confidence:.3f}",
         f"UNSEEN = {doubt:.2f}",
-        "# What the inputs of the examples looked like: words are a, numbers are 9.",
+        "# What the inputs of the examples looked like: words are *, numbers are #.",
         _list("SHAPES", shapes),
         *constants,
     ]
@@ -171,8 +171,8 @@ _REST = '''def answer(reading: Any, values: list[str]) -> Any:
 
 
 def shape(values: list[str]) -> str:
-    """What texts look like: words become a, numbers 9."""
-    return re.sub(r"\\d+", "9", re.sub(r"[^\\W\\d_]+", "a", " | ".join(values)))
+    """What texts look like: words become *, numbers #."""
+    return re.sub(r"\\d+", "#", re.sub(r"[^\\W\\d_]+", "*", " | ".join(values)))
 
 
 def run(input_data: Any) -> str:

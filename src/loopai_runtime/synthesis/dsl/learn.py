@@ -25,6 +25,7 @@ from loopai_runtime.synthesis.dsl.program import Runner
 from loopai_runtime.synthesis.dsl.search import Program, concatenations
 from loopai_runtime.synthesis.dsl.slices import slices
 from loopai_runtime.synthesis.dsl.views import View, delimiters, parts
+from loopai_runtime.synthesis.privacy import ANYTHING, Admission
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,13 +34,21 @@ SEARCHED = 5
 KEPT = 12
 
 
-def straight(names: Sequence[str], rows: Sequence[Row], outputs: Sequence[str], deadline: float) -> list[Program]:
+def straight(
+    names: Sequence[str],
+    rows: Sequence[Row],
+    outputs: Sequence[str],
+    deadline: float,
+    admission: Admission = ANYTHING,
+) -> list[Program]:
     """The cheapest programs without conditions that are right on all rows."""
+    if not admission.admits_outputs([" ".join(one.values()) for one in rows], outputs):
+        return []
     chosen = spread(rows, outputs)
     while True:
         pool = gather(names, [rows[i] for i in chosen], [outputs[i] for i in chosen])
         texts = [" ".join(rows[i].values()) for i in chosen]
-        found = concatenations(pool, texts, KEPT, deadline)
+        found = concatenations(pool, texts, KEPT, deadline, admission)
         if len(chosen) == len(rows) or not found:
             return found
         kept, refuted = [], []
@@ -115,7 +124,11 @@ def gather(names: Sequence[str], rows: Sequence[Row], outputs: Sequence[str]) ->
 
 
 def programs(
-    names: Sequence[str], rows: Sequence[Row], outputs: Sequence[str], deadline: float
+    names: Sequence[str],
+    rows: Sequence[Row],
+    outputs: Sequence[str],
+    deadline: float,
+    admission: Admission = ANYTHING,
 ) -> list[Program | Decision]:
     """Straight programs, or else one with conditions, the cheapest first. None where nothing generalises."""
     answers: dict[tuple[str, ...], str] = {}
@@ -124,18 +137,18 @@ def programs(
         for one, output in zip(rows, outputs, strict=True)
     ):
         return []  # no function gives one input two outputs
-    found = straight(names, rows, outputs, deadline)
+    found = straight(names, rows, outputs, deadline, admission)
     if found:
         return list(found)
 
     def solve(members: Sequence[int]) -> Program | None:
         wanted = [outputs[i] for i in members]
-        if len(set(wanted)) == 1:
+        if len(set(wanted)) == 1 and admission.admits(wanted[0]):
             return Program((wanted[0],) if wanted[0] else (), COSTS["piece"] + constant(wanted[0], 1))
-        best = straight(names, [rows[i] for i in members], wanted, deadline)
+        best = straight(names, [rows[i] for i in members], wanted, deadline, admission)
         return best[0] if best else None
 
-    decision = decide(names, rows, outputs, solve, deadline)
+    decision = decide(names, rows, outputs, solve, deadline, admission)
     return [decision] if decision else []
 
 
@@ -186,14 +199,16 @@ def transform(
     name: str = "task",
     unlabelled: Sequence[Any] = (),
     seconds: float = 10.0,
+    admission: Admission = ANYTHING,
 ) -> Transformation | None:
-    """The likeliest program that explains all examples, or None where none generalises."""
+    """The likeliest program that explains all examples with no constant that is not admitted, or None where none
+    generalises."""
     named = variables(inputs)
     if named is None or not inputs or not all(isinstance(output, str) for output in outputs):
         return None
     names = list(named)
     rows = [row(named, value) for value in inputs]
-    found = programs(names, rows, outputs, time.monotonic() + seconds)
+    found = programs(names, rows, outputs, time.monotonic() + seconds, admission)
     if not found:
         return None
     best = found[0]
@@ -210,7 +225,7 @@ def transform(
         stand.rival,
         len(rows),
         confidence,
-        [one for one, _ in shapes.most_common(64)],
+        [one for one, times in shapes.most_common(64) if times >= admission.least],
         0.5 + rare / 2,  # kinds seen once estimate how many are yet unseen (Good and Turing)
     )
     return Transformation(

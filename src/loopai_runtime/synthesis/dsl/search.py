@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from loopai_runtime.synthesis.dsl.atoms import Atom, Pool
 from loopai_runtime.synthesis.dsl.costs import COSTS, constant
+from loopai_runtime.synthesis.privacy import ANYTHING, Admission
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,8 +37,28 @@ class Program:
         return True
 
 
-def concatenations(pool: Pool, inputs: Sequence[str], keep: int, deadline: float) -> list[Program]:
+def concatenations(
+    pool: Pool, inputs: Sequence[str], keep: int, deadline: float, admission: Admission = ANYTHING
+) -> list[Program]:
     """The `keep` cheapest programs, cheapest first. `inputs` are the examples' whole inputs, as texts."""
+    while True:
+        found = _cheapest(pool, inputs, keep, deadline, admission)
+        atoms = {piece for program in found for piece in program.pieces if isinstance(piece, Atom)}
+        refused = {atom for atom in atoms if not _admitted(atom, admission)}
+        if not refused:
+            return found
+        pool.drop(refused)
+
+
+def _admitted(atom: Atom, admission: Admission) -> bool:
+    """Whether a program may contain the texts of an atom."""
+    sources = [atom.source, *[source for _, source in atom.lets]]
+    return admission.admits(atom.says) and all(map(admission.admits_code, sources))
+
+
+def _cheapest(
+    pool: Pool, inputs: Sequence[str], keep: int, deadline: float, admission: Admission
+) -> list[Program]:
     outputs = pool.outputs
     edges = _edges(pool)
     start = (0,) * len(outputs)
@@ -71,7 +92,7 @@ def concatenations(pool: Pool, inputs: Sequence[str], keep: int, deadline: float
                         extra += COSTS["shared"]
                     heapq.heappush(heap, (price + extra, next(count), after, (*pieces, atom)))
         if not pieces or isinstance(pieces[-1], Atom):
-            for text, extra in _constants(outputs, at, inputs):
+            for text, extra in _constants(outputs, at, inputs, admission):
                 after = tuple([place + len(text) for place in at])
                 heapq.heappush(heap, (price + extra, next(count), after, (*pieces, text)))
     return found
@@ -97,12 +118,16 @@ def _edges(pool: Pool) -> dict[int, list[tuple[tuple[str, ...], list[tuple[float
     return edges
 
 
-def _constants(outputs: Sequence[str], at: Sequence[int], inputs: Sequence[str]) -> list[tuple[str, float]]:
+def _constants(
+    outputs: Sequence[str], at: Sequence[int], inputs: Sequence[str], admission: Admission
+) -> list[tuple[str, float]]:
     """Every text that all outputs go on with."""
     common = _shared([output[place : place + 60] for output, place in zip(outputs, at, strict=True)])
     found = []
     for end in range(1, len(common) + 1):
         text = common[:end]
+        if not admission.admits(text):
+            continue
         seen = sum(all(word in value for value in inputs) for word in _WORD.findall(text))
         found.append((text, COSTS["piece"] + constant(text, len(outputs), seen)))
     return found

@@ -21,7 +21,7 @@ from loopai_runtime.synthesis.learners.linear import Linear
 from loopai_runtime.synthesis.learners.rules import Rule, learn
 from loopai_runtime.synthesis.learners.targets import are_lists, not_labels
 from loopai_runtime.synthesis.strategy import JSON, Calibration, Prediction
-from loopai_runtime.synthesis.vocabulary import Vocabulary
+from loopai_runtime.synthesis.vocabulary import Reading, Vocabulary
 
 if TYPE_CHECKING:
     from loopai_runtime.synthesis.strategy import Problem, Rows
@@ -72,8 +72,11 @@ class Hybrid:
         return "rules give one label, and outputs are lists" if are_lists(problem) else not_labels(problem)
 
     def fit(self, problem: Problem, rows: Rows, seed: int) -> list[Ruled]:
-        known = _records(problem, rows, seed)
-        return [Ruled(_surer(known), _table(problem, rows, seed))]
+        table = _table(problem, rows, seed)
+        words = Vocabulary.of(problem, Reading.of(problem, letters=False))
+        supported = {words.names[at] for at in words.rarities(rows)}
+        rules = [rule for rule in _surer(_records(problem, rows, seed)) if rule.feature in supported]
+        return [Ruled(rules, table)]
 
 
 Record = dict[tuple[str, bytes], list[tuple[JSON, bool, bool]]]

@@ -70,6 +70,9 @@ def not_labels(problem: Problem) -> str | None:
     count = len({jsonl.canonical(item) for o in problem.labels for item in o}) if lists else len(problem.labels)
     if len(problem) > 20 and count > MANY_OUTPUTS * len(problem):
         return f"{count} different outputs in {len(problem)} examples are no labels"
+    admits = problem.admission(len(problem)).admits
+    if private := sum(not admits(label) for label in problem.labels):
+        return f"{private} labels are personal data, which no program may contain; give them other names"
     return None
 
 

@@ -48,13 +48,14 @@ def made(
 ) -> Synthesis | None:
     """The program, its accuracy corrected for having been picked among `others`.
 
-    None where it is not let into the sandbox, or there does not do what its parts did.
+    None where it contains personal data, or is not let into the sandbox, or there does not do what its parts did.
     """
     rows, answers = entrant.rows, entrant.answers
     hits = [jsonl.canonical(one.output) == problem.keys[row] for row, one in zip(rows, answers, strict=True)]
     calibration = _calibrated(problem, answers, hits) if rows else Calibration(0.0, 0.0, 0.0)
     code = entrant.emit(calibration)
-    if not _as_judged(problem, code, entrant, runner):
+    admission = problem.admission(len(problem))
+    if not admission.admits_code(code) or not _as_judged(problem, code, entrant, runner):
         return None
     groups = [problem.groups[row] for row in rows]
     sure = [probability(calibration, answer) for answer in answers]

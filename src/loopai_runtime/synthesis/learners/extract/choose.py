@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from loopai_runtime.synthesis.learners.extract.formats import Format
     from loopai_runtime.synthesis.learners.extract.locate import Source
+    from loopai_runtime.synthesis.privacy import Admission
     from loopai_runtime.synthesis.strategy import Rows
 
 GOOD_ENOUGH = 0.97  # share of unseen examples that a field's rules must get right, or the tagger is tried
@@ -48,6 +49,7 @@ class Examples:
     outputs: list[JSON]
     sources: Sequence[Source | None]
     schema: dict[str, JSON]
+    admission: Admission
     memo: dict[tuple[int, ...], tuple[Examples, Examples]] = field(default_factory=dict, repr=False)
     rules: dict[int, landmarks.Rule | None] = field(default_factory=dict, repr=False)
     lists: dict[int, records.Records | None] = field(default_factory=dict, repr=False)
@@ -70,7 +72,9 @@ class Examples:
         if at not in self.rules:
             source = self.sources[at]
             many = self.shape.leaves[at].many
-            self.rules[at] = landmarks.learn(self.samples[at], source.change, many) if source else None
+            self.rules[at] = (
+                landmarks.learn(self.samples[at], source.change, many, self.admission) if source else None
+            )
         return self.rules[at]
 
     def records(self, at: int) -> records.Records | None:
@@ -80,7 +84,9 @@ class Examples:
             rows = zip(self.texts, self.outputs, strict=True)
             samples = [records.Sample(texts[source.text], leaf.values(output)) for texts, output in rows]
             schema = schema_at(self.schema, leaf.path).get("items") or {}
-            self.lists[at] = records.learn(samples, schema, partial(_learn_piece, schema))
+            self.lists[at] = records.learn(
+                samples, schema, partial(_learn_piece, schema, self.admission), self.admission
+            )
         return self.lists.get(at)
 
     @cached_property
@@ -129,12 +135,25 @@ def examples_of(problem: Problem, rows: Rows) -> Examples:
     sources = [
         (records if leaf.kind == "object" else locate).source_of(leaf, chosen, outputs) for leaf in shape.leaves
     ]
-    return Examples(shape, paths, chosen, outputs, sources, problem.output_schema)
+    admission = problem.admission(len(problem))
+    return Examples(shape, paths, chosen, outputs, sources, problem.output_schema, admission)
 
 
-def _learn_piece(schema: dict[str, JSON], pieces: Sequence[str], objects: Sequence[JSON]) -> Extraction:
-    """Learn to read a record; of so little text, not by a tagger."""
-    problem = Problem("record", {}, schema, pieces, objects, range(len(pieces)))
+def _learn_piece(
+    schema: dict[str, JSON], admission: Admission, pieces: Sequence[str], objects: Sequence[JSON]
+) -> Extraction:
+    """Learn to read a record; of so little text, not by a tagger. It is admitted what the whole program is."""
+    problem = Problem(
+        "record",
+        {},
+        schema,
+        pieces,
+        objects,
+        range(len(pieces)),
+        forbidden=admission.forbidden,
+        supported_from=0,
+        min_support=admission.least,
+    )
     return learn(problem, range(len(pieces)), 0, tagging=False)
 
 
@@ -150,6 +169,7 @@ def _text_paths(problem: Problem) -> list[Path]:
                     stack += [((*path, key), inner) for key, inner in reversed(part.items())]
                 elif isinstance(part, str | int | float | list) and not isinstance(part, bool):
                     seen.setdefault(path)
+        seen = {path: None for path in seen if all(map(problem.admission(len(problem)).admits, path))}
         problem.memo["extract paths"] = list(seen) or [()]
     paths: list[Path] = problem.memo["extract paths"]
     return paths
@@ -219,7 +239,7 @@ def _lacks(tally: Tally) -> bool:
 
 def _formats(examples: Examples) -> dict[int, list[Format]]:
     texts = sorted({source.text for source in examples.sources if source})
-    return {text: formats_.learn(examples.formatted(text)) for text in texts}
+    return {text: formats_.learn(examples.formatted(text), examples.admission) for text in texts}
 
 
 def _plan(examples: Examples, at: int, way: str, tally: Tally = NO_TALLY, tag: int = -1) -> Plan:
@@ -237,12 +257,13 @@ def _plan(examples: Examples, at: int, way: str, tally: Tally = NO_TALLY, tag: i
 
 
 def _usual(examples: Examples, at: int) -> JSON | None:
-    """The value that most examples have; None if most have none."""
-    leaf = examples.shape.leaves[at]
+    """The value that most examples have, of those that may be told; None if most have none."""
+    leaf, admission = examples.shape.leaves[at], examples.admission
     values = [leaf.values(output) for output in examples.outputs]
     counts = Counter(jsonl.canonical(value) for value in values)
     usual = max(values, key=lambda value: counts[jsonl.canonical(value)])
-    return (usual if leaf.many else usual[0]) if usual else None
+    told = counts[jsonl.canonical(usual)] >= admission.least and all(map(admission.admits, usual))
+    return (usual if leaf.many else usual[0]) if usual and told else None
 
 
 def _held(examples: Examples, parts: Sequence[list[int]], at: int) -> dict[str, Tally]:
@@ -343,4 +364,4 @@ def _tagger(examples: Examples, fields: Sequence[int], rounds: int, orders: int,
                 ]
             )
         sentences.append(tagger.sentence("\n".join(texts), spans))
-    return tagger.train(sentences, len(fields), rounds, orders, seed)
+    return tagger.train(tagger.admitted(sentences, examples.admission), len(fields), rounds, orders, seed)

@@ -18,6 +18,7 @@ from typing import NamedTuple, TypeAlias
 
 from loopai_runtime.synthesis.learners.extract.locate import Span, whole
 from loopai_runtime.synthesis.learners.extract.recognise import literal
+from loopai_runtime.synthesis.privacy import ANYTHING, Admission
 
 Places: TypeAlias = Mapping[int, Sequence[Span]]
 Member: TypeAlias = tuple[str, list[Span]]
@@ -61,19 +62,24 @@ class Format:
         return {at: found[f"f{at}"] for at in self.fields} if found else None
 
 
-def learn(examples: Sequence[Example]) -> list[Format]:
-    """The formats that the examples have, in the order in which they are to be tried."""
+def learn(examples: Sequence[Example], admission: Admission = ANYTHING) -> list[Format]:
+    """The formats that the examples have, in the order in which they are to be tried.
+
+    A format whose words and numbers are not admitted has none; nor has one of too few examples.
+    """
     examples = examples[:SAMPLE]
     groups = _cover(examples)
     formats: dict[str, Format] = {}
     for level in LEVELS:
         for skeleton, members in groups:
-            known = [(examples[row].text, spans) for row, spans in members]
-            made = _format(skeleton, known, level)
-            usual = _format(skeleton, _typical(known), level)
-            if level == "tight" and len(_LOOSE.findall(usual.pattern)) < len(_LOOSE.findall(made.pattern)):
+            shown = [(examples[row].text, spans) for row, spans in members]
+            made = _admitted(skeleton, shown, level, admission)
+            usual = _admitted(skeleton, _typical(shown), level, admission)
+            looser = usual and made and len(_LOOSE.findall(usual.pattern)) < len(_LOOSE.findall(made.pattern))
+            if usual and level == "tight" and looser:
                 formats.setdefault(usual.pattern, usual)
-            formats.setdefault(made.pattern, made)
+            if made:
+                formats.setdefault(made.pattern, made)
     ranked = sorted(formats.values(), key=lambda one: _rank(_judge(one, examples)))
     kept: list[Format] = []
     left = list(examples)
@@ -172,20 +178,31 @@ def _class_of(piece: str) -> str:
     return " " if piece.isspace() else "0" if piece.isdecimal() else "a" if piece.isalpha() else piece
 
 
-def _format(skeleton: Skeleton, members: Sequence[Member], level: str) -> Format:
+def _admitted(skeleton: Skeleton, members: Sequence[Member], level: str, admission: Admission) -> Format | None:
+    """The members' format, without its words and numbers where they are not admitted; None if signs are not."""
+    known = len({text for text, _ in members}) >= admission.least
+    for words in (True, False) if known else (False,):
+        made = _format(skeleton, members, level, words)
+        if admission.admits(made.pattern):
+            return made
+    return None
+
+
+def _format(skeleton: Skeleton, members: Sequence[Member], level: str, words: bool) -> Format:
+    """What the members have in common; `words`: the words and numbers that all have stand as they are."""
     order, classes = skeleton
     separators = [_between(text, spans) for text, spans in members]
     parts = []
     for at in range(len(order)):
-        ahead = _separator([row[at] for row in separators], classes[at], level)
+        ahead = _separator([row[at] for row in separators], classes[at], level, words)
         after = classes[at + 1]
         values = [text[slice(*spans[at])] for text, spans in members]
         parts += [ahead, f"(?P<f{order[at]}>{_group(values, after, level, at == len(order) - 1 and not after)})"]
-    parts.append(_separator([row[-1] for row in separators], classes[-1], level) or r"\s*")
+    parts.append(_separator([row[-1] for row in separators], classes[-1], level, words) or r"\s*")
     return Format("".join(parts), tuple(sorted(order)))
 
 
-def _separator(texts: Sequence[str], classes: Sequence[str], level: str) -> str:
+def _separator(texts: Sequence[str], classes: Sequence[str], level: str, words: bool) -> str:
     """What stands between two fields: signs and common words as they are, spaces and other words by class."""
     if not classes:
         return ""
@@ -195,7 +212,7 @@ def _separator(texts: Sequence[str], classes: Sequence[str], level: str) -> str:
         same = len(set(column)) == 1
         if shape == " ":
             out.append(" " if same and column[0] == " " and level == "tight" else r"\s+")
-        elif same and not (shape == "0" and len(column) < 3):
+        elif same and (words or shape not in "0a") and not (shape == "0" and len(column) < 3):
             out.append(literal(column[0]))
         else:
             out.append(r"\d+" if shape == "0" else r"[^\W\d_]+")

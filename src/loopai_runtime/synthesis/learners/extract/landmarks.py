@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from loopai_runtime.synthesis.learners.extract.formats import tightest
 from loopai_runtime.synthesis.learners.extract.locate import Change, Span
 from loopai_runtime.synthesis.learners.extract.recognise import RECOGNISERS, literal
+from loopai_runtime.synthesis.privacy import ANYTHING, Admission
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -63,10 +64,10 @@ class Rule:
         return [part for part in re.split(self.cut, one) if part] if self.cut else [one]
 
 
-def learn(samples: Sequence[Sample], change: Change, many: bool) -> Rule | None:
-    """The rule that gives most samples what they want; of equals the simplest."""
-    candidates = list(_parts(samples)) if many else []
-    candidates += _candidates([(s.text, place) for s in samples for place in s.places], many)
+def learn(samples: Sequence[Sample], change: Change, many: bool, admission: Admission = ANYTHING) -> Rule | None:
+    """The rule that gives most samples what they want, of those that are admitted; of equals the simplest."""
+    candidates = list(_parts(samples, admission)) if many else []
+    candidates += _candidates([(s.text, place) for s in samples for place in s.places], many, admission)
     rules = _best(candidates, samples[:FIRST], change)
     rules = _best([[rule] for _, rule in rules[:FINALISTS]], samples[:JUDGED], change)
     return rules[0][1] if rules else None
@@ -87,12 +88,17 @@ def _best(
     return sorted(judged, key=lambda pair: (-pair[0], pair[1].cost))
 
 
-def _candidates(spans: Sequence[tuple[str, Sequence[Span]]], many: bool) -> list[list[Rule]]:
+def _candidates(spans: Sequence[tuple[str, Sequence[Span]]], many: bool, admission: Admission) -> list[list[Rule]]:
     """Rules of one pattern each, those that the examples suggest most often first."""
     seen: Counter[tuple[str, str, int]] = Counter()
+    support: defaultdict[tuple[str, str, int], set[str]] = defaultdict(set)
     for text, places in [(text, places) for text, places in spans if places][:LEARNED]:
-        seen.update({suggestion for span in places[:3] for suggestion in _suggestions(text, span)})
-    kept = sorted(seen.items(), key=lambda item: (-item[1], item[0][2], item[0]))[:KEPT]
+        for suggestion in {one for span in places[:3] for one in _suggestions(text, span)}:
+            seen[suggestion] += 1
+            support[suggestion].add(text)
+    ranked = sorted(seen.items(), key=lambda item: (-item[1], item[0][2], item[0]))
+    admitted = (one for one in ranked if len(support[one[0]]) >= admission.least and admission.admits(one[0][0]))
+    kept = list(itertools.islice(admitted, KEPT))
     places_of: tuple[tuple[int | None, int], ...] = ((None, 0),) if many else ((0, 0), (-1, 1), (1, 2))
     return [
         [Rule(pattern, place, named=name, cost=cost + more) for place, more in places_of]
@@ -155,9 +161,9 @@ def _general(pieces: Sequence[str]) -> str:
     return "".join(out)
 
 
-def _parts(samples: Sequence[Sample]) -> Iterator[list[Rule]]:
+def _parts(samples: Sequence[Sample], admission: Admission) -> Iterator[list[Rule]]:
     """Rules that find a list as one piece and cut it."""
-    regions, cuts = [], Counter[str]()
+    regions, cuts = [], defaultdict[str, list[str]](list)
     for text, _values, places in samples:
         if not places or not all(places):
             continue
@@ -165,11 +171,14 @@ def _parts(samples: Sequence[Sample]) -> Iterator[list[Rule]]:
         if spans is None:
             continue
         regions.append((text, [Span(spans[0].start, spans[-1].end)]))
-        cuts.update(_general(_PIECE.findall(text[a.end : b.start])) for a, b in itertools.pairwise(spans))
-    if not cuts:
+        for a, b in itertools.pairwise(spans):
+            cuts[_general(_PIECE.findall(text[a.end : b.start]))].append(text)
+    usual = sorted(cuts, key=lambda one: -len(cuts[one]))[:3]
+    kept = [one for one in usual if one and len(set(cuts[one])) >= admission.least and admission.admits(one)]
+    if not kept:
         return
-    cut = "|".join(sorted((one for one, _ in cuts.most_common(3) if one), key=len, reverse=True))
-    for group in _candidates(regions, many=False):
+    cut = "|".join(sorted(kept, key=len, reverse=True))
+    for group in _candidates(regions, False, admission):
         yield [Rule(rule.pattern, rule.place, cut, cost=rule.cost + 1) for rule in group]
 
 

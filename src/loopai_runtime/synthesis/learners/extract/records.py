@@ -17,6 +17,7 @@ from loopai_runtime.synthesis.learners.extract import formats, landmarks, locate
 from loopai_runtime.synthesis.learners.extract.leaves import shape_of
 from loopai_runtime.synthesis.learners.extract.locate import AS_IT_STANDS, Source, Span
 from loopai_runtime.synthesis.learners.extract.recognise import literal
+from loopai_runtime.synthesis.privacy import ANYTHING, Admission
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -78,10 +79,12 @@ def source_of(leaf: Leaf, texts: Sequence[Sequence[str]], outputs: Sequence[JSON
     return Source(found.most_common(1)[0][0], AS_IT_STANDS, 0.0) if any(found.values()) else None
 
 
-def learn(samples: Sequence[Sample], schema: dict[str, JSON], fit: Fit) -> Records | None:
+def learn(
+    samples: Sequence[Sample], schema: dict[str, JSON], fit: Fit, admission: Admission = ANYTHING
+) -> Records | None:
     """The records that explain most samples; `fit` learns to read one piece."""
     samples = samples[:LEARNED]
-    finder = _Finder(samples, schema)
+    finder = _Finder(samples, schema, admission)
     cut, region = max(finder.boundaries(), key=lambda one: finder.worth(*one))
     pairs = finder.pairs(cut, region)
     if not pairs:
@@ -94,8 +97,9 @@ def learn(samples: Sequence[Sample], schema: dict[str, JSON], fit: Fit) -> Recor
 class _Finder:
     """Finds the records of samples in their texts."""
 
-    def __init__(self, samples: Sequence[Sample], schema: dict[str, JSON]) -> None:
+    def __init__(self, samples: Sequence[Sample], schema: dict[str, JSON], admission: Admission) -> None:
         self._samples = samples
+        self._admission = admission
         told = [(sample.text, record) for sample in samples for record in sample.wanted]
         self._shape: Shape = shape_of([record for _, record in told], schema)
         texts, records = [[text] for text, _ in told], [record for _, record in told]
@@ -123,13 +127,13 @@ class _Finder:
 
     def boundaries(self) -> list[tuple[str, Rule | None]]:
         """Where to cut, and in which part of the text: the whole, or what a landmark rule finds."""
-        cuts = list(dict.fromkeys(self._cuts()))
+        cuts = [cut for cut in dict.fromkeys(self._cuts()) if self._admission.admits(cut)] or [r"\n+"]
         parts = [
             landmarks.Sample(text, [text[spans[0].start : spans[-1].end]], [[Span(spans[0].start, spans[-1].end)]])
             for (text, _), spans in zip(self._samples, self._spans, strict=True)
             if spans
         ]
-        region = landmarks.learn(parts, AS_IT_STANDS, many=False) if parts else None
+        region = landmarks.learn(parts, AS_IT_STANDS, False, self._admission) if parts else None
         return [(cut, one) for one in ((None, region) if region else (None,)) for cut in cuts]
 
     def _cuts(self) -> Iterator[str]:
@@ -152,7 +156,11 @@ class _Finder:
                 if piece.isalpha()
                 else rf"\s*{literal(piece)}\s*"
             )
-        common = [literal(text) for text, _ in Counter(between).most_common(3) if text.strip()]
+        common = [
+            literal(text)
+            for text, times in Counter(between).most_common(3)
+            if text.strip() and times >= self._admission.least
+        ]
         if common:
             yield "|".join(sorted(common, key=len, reverse=True))
         ends = [_PIECE.findall(text)[-2:] for text in before]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 import struct
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from loopai_runtime.synthesis.learners.extract.locate import Span
+    from loopai_runtime.synthesis.privacy import Admission
 
 # A place and a name: 0 to 4, for a property of the word two after to the one two before; 5, 6 and 7 for a pair.
 Block: TypeAlias = tuple[int, str]
@@ -63,6 +65,20 @@ def _pairs(words: Sequence[str]) -> list[list[str]]:
         [f"<{edge[at]} {edge[at + 1]}", f">{edge[at + 1]} {edge[at + 2]}", f"={edge[at]} {edge[at + 2]}"]
         for at in range(len(words))
     ]
+
+
+def admitted(sentences: Sequence[Sentence], admission: Admission) -> list[Sentence]:
+    """The sentences, showing only what may stand in a program."""
+    distinct = {(tuple(map(tuple, one.names)), tuple(map(tuple, one.pairs))): one for one in sentences}
+    support: Counter[str] = Counter()
+    for one in distinct.values():
+        support.update({name for group in (*one.names, *one.pairs) for name in group})
+    known = {name for name, count in support.items() if count >= admission.least and admission.admits(name)}
+
+    def shown(groups: list[list[str]]) -> list[list[str]]:
+        return [[name for name in group if name in known] for group in groups]
+
+    return [Sentence(shown(one.names), shown(one.pairs), one.labels) for one in sentences]
 
 
 @dataclass(frozen=True)
