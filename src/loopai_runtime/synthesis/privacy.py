@@ -99,4 +99,4 @@ def _table(tree: ast.Module) -> tuple[ast.expr | None, int]:
     labels, moves = named.get("LABELS"), named.get("MOVES")
     if isinstance(labels, ast.List):
         return named.get("ROWS"), len(labels.elts) + 1
-    return named.get("ROWS"), len(moves.elts) if isinstance(moves, ast.List) else 0
+    return named.get("ROWS"), len(moves.elts) - 1 if isinstance(moves, ast.List) else 0
