@@ -18,6 +18,7 @@ WAYS = [
     ("LongPolling", "json"),
     ("LongPolling", "messagepack"),
 ]
+FAST = [WAYS[0], WAYS[4]]
 CHECKS = re.findall(r"^checks\.(\w+) =", (SCRIPTS / "checks.mjs").read_text(encoding="utf-8"), re.MULTILINE)
 
 
@@ -33,7 +34,10 @@ def results(server: Arena, node: Node) -> Callable[[str, str], dict[str, dict[st
     return run
 
 
-@pytest.mark.parametrize(("transport", "protocol"), WAYS)
+@pytest.mark.parametrize(
+    ("transport", "protocol"),
+    [way if way in FAST else pytest.param(*way, marks=pytest.mark.slow) for way in WAYS],
+)
 @pytest.mark.parametrize("check", CHECKS)
 def test_check(
     check: str,

@@ -57,7 +57,7 @@ def test_an_emitted_program_answers_as_the_model_to_the_last_bit(name: str) -> N
 
 @pytest.mark.parametrize(
     "name",
-    ["sms_spam", "trec6", pytest.param("snips_intent", marks=pytest.mark.slow), pytest.param("banking77", marks=pytest.mark.slow)],
+    ["sms_spam", pytest.param("trec6", marks=pytest.mark.slow), pytest.param("snips_intent", marks=pytest.mark.slow), pytest.param("banking77", marks=pytest.mark.slow)],
 )  # fmt: skip
 def test_an_emitted_program_answers_as_the_model_on_every_row_of_real_data(name: str) -> None:
     train, test = shared_data.rows(name, "train"), shared_data.rows(name, "test")
