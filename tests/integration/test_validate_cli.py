@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import io
 import json
+import os
 import random
 import signal
 import sys
@@ -288,6 +289,26 @@ def test_killed_in_the_middle_it_goes_on_where_it_was(tmp_path: Path) -> None:
     ids = [record["execution_id"] for record in task.validations()]
     assert len(ids) == len(set(ids)) == 120
     assert count.stat().st_size <= 121  # at most the one that was under way was asked again
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment_however_often_it_judges_each_execution_once(tmp_path: Path) -> None:
+    kills = max(4, int(200 * float(os.environ.get("LOOPAI_SOAK", "0.05"))))
+    count = tmp_path / "asked"
+    code = f"import time\nopen({str(count)!r}, 'ab').write(b'x')\ntime.sleep(0.01)"
+    task = Task(tmp_path / "data", kind="command", command=script(tmp_path, code), concurrency=1)
+    draw, logged = random.Random(0), 0
+    for _ in range(kills):
+        task.log(30, first=logged)
+        logged += 30
+        process = task.loopai.start("validate", "mail")
+        time.sleep(draw.uniform(0.2, 1.5))  # the moment is what is drawn
+        process.kill()
+        process.communicate()
+    assert task.run().code == 0
+    ids = [record["execution_id"] for record in task.validations()]
+    assert len(ids) == len(set(ids)) == logged
+    assert logged <= count.stat().st_size <= logged + kills  # at most the one under way is asked again
 
 
 def test_two_at_once_ask_nothing_twice(tmp_path: Path) -> None:
