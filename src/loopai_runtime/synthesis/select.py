@@ -5,6 +5,8 @@ differences between candidates, which judge the same rows: what one loses to the
 error of that difference. Sizes count by factors of two from 16 KB, as nobody gains by less, and from 64 KB while
 rows are few: then the difference is known so badly that the rule would give points away for nothing.
 
+Beyond 64 KB (128 for eight labels and more, 512 above twenty) a program has to gain a whole point.
+
 For the same reason the strongest kind of model there is, the last of the list, is the best until another beats it
 by twice that error, among all candidates and among the small ones: on twenty rows the winner is mostly lucky.
 """
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 _SMALL, _SMALL_OF_FEW = 16 * 1024, 64 * 1024
 _FEW_ROWS = 1000
+_A_POINT = 0.01
 _CLEARLY = 2.0  # standard errors by which the strongest kind must be beaten: there are several that may be lucky
 _SKEWED = 0.8  # share of the rows that one label has, from which all labels count alike
 _BOOTSTRAPS = 200
@@ -65,10 +68,18 @@ def choose(problem: Problem, trials: Sequence[Trial]) -> int:
         return max([strongest, *beating], key=lambda at: (round(merits[at], 9), -trials[at].bytes))
 
     best = best_of(range(len(trials)))
+    fitting = [at for at, trial in enumerate(trials) if trial.bytes <= roomy(len(problem.labels))]
+    if fitting and best not in fitting and merits[best] - merits[best_of(fitting)] < _A_POINT:
+        best = best_of(fitting)
     good = [at for at in range(len(trials)) if at == best or _as_good(problem, weights, trials[at], trials[best])]
     small = _SMALL_OF_FEW if len(problem) < _FEW_ROWS else _SMALL
     smallest = min(_size_class(trials[at].bytes, small) for at in good)
     return best_of([at for at in good if _size_class(trials[at].bytes, small) == smallest])
+
+
+def roomy(labels: int) -> int:
+    """Bytes beyond which a program has to be better by a point to be taken."""
+    return 1024 * (64 if labels <= 7 else 128 if labels <= 20 else 512)
 
 
 def _as_good(problem: Problem, weights: Sequence[float], trial: Trial, best: Trial, errors: float = 1.0) -> bool:

@@ -70,3 +70,14 @@ def test_the_best_of_many_that_only_guess_is_not_believed() -> None:
     honest = corrected(guesses, 0)
     assert best > 0.57
     assert honest < best - 0.03
+
+
+def test_a_program_of_unusual_size_has_to_gain_a_point() -> None:
+    even = problem(["a", "b"] * 1000)
+    large = [at % 10 != 0 for at in range(2000)]
+    nearly = [one and at not in range(1, 30, 2) for at, one in enumerate(large)]  # 0.75 points less, and surely so
+    less = [one and at not in range(1, 60, 2) for at, one in enumerate(large)]  # 1.5 points less
+    assert choose(even, [trial(nearly, 60 * KB), trial(large, 260 * KB)]) == 0
+    assert choose(even, [trial(less, 60 * KB), trial(large, 260 * KB)]) == 1
+    many = problem([f"label {at % 77}" for at in range(2000)])
+    assert choose(many, [trial(nearly, 60 * KB), trial(large, 260 * KB)]) == 1
