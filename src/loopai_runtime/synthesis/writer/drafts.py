@@ -160,7 +160,8 @@ class Workshop:
                     self.stopped = str(answers[at])
         failures = [answer for answer in answers if isinstance(answer, (ModelError, MissingExtra))]
         if failures and not self.stopped and len(failures) == len(answers):
-            self.stopped = str(failures[0])
+            first = failures[0]
+            self.stopped = f"{first} ({first.hint})" if first.hint else str(first)
         for draft, answer in zip(drafts, answers, strict=True):
             if isinstance(answer, Exception):
                 draft.finished = True
