@@ -23,6 +23,7 @@ from loopai_runtime.layout import make_dir, replace_file
 from loopai_runtime.redaction import flags
 from loopai_runtime.sandbox import Program
 from loopai_runtime.synthesis import specfile
+from loopai_runtime.synthesis.abstain import EVERYTHING
 from loopai_runtime.synthesis.near import near_groups
 from loopai_runtime.synthesis.strategy import Problem
 from loopai_runtime.synthesis.synthesize import synthesize
@@ -44,7 +45,6 @@ BUDGET_S = 20.0
 _LATER = 0.2  # of the calls, that a program from the earlier ones is tried on
 _FEWEST = 20
 _DAY = 86_400
-_EVERYTHING = 0.995
 # Words that begin many instructions.
 _NO_NAME = """a an and answer are as assistant at be following for from given helpful in into is it its of on one
  only or please that the their this to what which with word you your"""
@@ -296,7 +296,7 @@ class _Trial:
 
     @staticmethod
     def _good(answered: float) -> str:
-        return "compile" if answered >= _EVERYTHING else f"compile + abstain: {answered:.0%} answered"
+        return "compile" if answered >= EVERYTHING else f"compile + abstain: {answered:.0%} answered"
 
     def _days(self) -> float | None:
         times = [call.at for call in self._calls if call.at is not None]
