@@ -7,6 +7,7 @@ import logging
 import math
 import re
 from collections.abc import Awaitable, Callable, MutableMapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from loopai_runtime import jsonl
@@ -39,7 +40,7 @@ class Routes:
     def __init__(
         self, traffic: Traffic, metrics: Metrics, door: Door, pages: App, limit: RateLimit | None = None
     ) -> None:
-        self._answers = Answers(traffic, self._too_many)
+        self._answers = Answers(traffic)
         self._metrics = metrics
         self._door = door
         self._pages = pages
@@ -70,7 +71,8 @@ class Routes:
             else:
                 content = await bodies.read(headers, receive)
                 key = headers.get(b"idempotency-key")
-                answer = await self._answers.answer(route, caller or "", content, key)
+                too_many = partial(self._too_many, caller or "")
+                answer = await self._answers.answer(route, caller or "", content, key, too_many)
         except Refused as refused:
             answer = problem(refused.status, "request", refused.detail)
             answer[1].extend(refused.headers)

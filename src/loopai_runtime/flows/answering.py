@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 Respond = Callable[[Response], None]
 Route = tuple[str | None, bool]
 """The task that a path names, None where it names none, and whether it is for a batch."""
-TooMany = Callable[[str, int], Response | None]
-"""The refusal of a caller who asks for more executions than it may; None where it may have them."""
+TooMany = Callable[[int], Response | None]
+"""The refusal of a caller who asks for so many executions; None where it may have them."""
 
 MAX_ITEMS = 1000
 _AT_ONCE = 32  # items of a batch under way: a batch is not to crowd out single requests
@@ -37,23 +37,24 @@ _ITEM = frozenset({"input", "id"})
 class Answers:
     """Executes what callers send over one `Traffic`. Belongs to the loop that runs when it is made."""
 
-    def __init__(self, traffic: Traffic, too_many: TooMany) -> None:
+    def __init__(self, traffic: Traffic) -> None:
         self._traffic = traffic
-        self._too_many = too_many
         self._idempotency = Idempotency()
         self._loop = asyncio.get_running_loop()
 
-    async def answer(self, route: Route, caller: str, content: bytes, key: bytes | None = None) -> Response:
+    async def answer(
+        self, route: Route, caller: str, content: bytes, key: bytes | None, too_many: TooMany
+    ) -> Response:
         """The answer to a body; to one that came with the same Idempotency-Key before, the one it had then.
 
         Raises Refused for a key that is none, or that came with another body.
         """
         task_id, is_batch = route
-        if not is_batch and (refusal := self._too_many(caller, 1)):
+        if not is_batch and (refusal := too_many(1)):
             return refusal
 
         async def run() -> Response:
-            return await (self._batch(task_id, content, caller) if is_batch else self._execute(task_id, content))
+            return await (self._batch(task_id, content, too_many) if is_batch else self._execute(task_id, content))
 
         if key is None:
             return await run()
@@ -140,7 +141,7 @@ class Answers:
                     raise
             await asyncio.sleep(_TRY_AGAIN_S)
 
-    async def _batch(self, task_id: str | None, content: bytes, caller: str) -> Response:
+    async def _batch(self, task_id: str | None, content: bytes, too_many: TooMany) -> Response:
         try:
             body = jsonl.loads(content)
         except InputError as error:
@@ -149,7 +150,7 @@ class Answers:
             return problem(422, "input", 'the body is {"items": [{"input": …, "id"?}]}', path="$")
         if len(body["items"]) > MAX_ITEMS:
             return problem(422, "input", f"more than {MAX_ITEMS} items", path="$.items")
-        if refusal := self._too_many(caller, len(body["items"])):
+        if refusal := too_many(len(body["items"])):
             return refusal
         try:
             version = self._traffic.lane(self._traffic.choose(task_id)).artifact.version

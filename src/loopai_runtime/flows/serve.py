@@ -177,7 +177,7 @@ class Traffic:
         try:
             active = self._store.active_version(task_id)
             if active is None:
-                self._stop(task_id)
+                self.stop(task_id)
                 return
             if lane is not None and lane.artifact.version == active:
                 lane.trouble = None
@@ -213,7 +213,8 @@ class Traffic:
         else:
             lane.trouble = why
 
-    def _stop(self, task_id: str) -> None:
+    def stop(self, task_id: str) -> None:
+        """Serve a task no longer, if it is served."""
         self.troubles.pop(task_id, None)
         if lane := self.lanes.pop(task_id, None):
             self._unload(lane)
