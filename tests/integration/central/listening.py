@@ -49,16 +49,17 @@ class Listener:
 
     def call(self, method: str, *arguments: Any) -> list[Any]:
         """What the hub answers; what is heard before that is dropped."""
+        self.tell(method, *arguments)
+        return self.until(method)[-1]
+
+    def tell(self, method: str, *arguments: Any) -> None:
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps([method, *arguments]) + "\n")
         self._process.stdin.flush()
-        return self.until(method)[-1]
 
     def heard(self) -> list[list[Any]]:
         """What is heard until the client has stopped."""
-        assert self._process.stdin is not None
-        self._process.stdin.write('["stop"]\n')
-        self._process.stdin.flush()
+        self.tell("stop")
         return self.until("closed")[:-1]
 
     def __enter__(self) -> Listener:
