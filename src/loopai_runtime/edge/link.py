@@ -79,7 +79,6 @@ class Link:
         hub = HubClient(
             f"{config.cloud.api_url}{HUB}",
             token=key.get_secret_value() if key else None,
-            stateful=True,
             on_connected=self._connected,
         )
         hub.on("OnNewArtifactAvailable", self._heard)

@@ -16,7 +16,14 @@ class Listener:
     """Everything that happens comes out of `next`, in order; `call` adds to it."""
 
     def __init__(
-        self, node: Node, url: str, key: str, *tasks: str, transport: str = "WebSockets", protocol: str = "json"
+        self,
+        node: Node,
+        url: str,
+        key: str,
+        *tasks: str,
+        transport: str = "WebSockets",
+        protocol: str = "json",
+        stateful: bool = False,
     ) -> None:
         self._process = subprocess.Popen(
             [node.node, str(node.folder / "news.mjs"), f"{url}/hubs/loopai", transport, protocol, *tasks],
@@ -24,7 +31,7 @@ class Listener:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env=os.environ | {"KEY": key},
+            env=os.environ | {"KEY": key} | ({"STATEFUL": "1"} if stateful else {}),
         )
         self._said: queue.Queue[list[Any]] = queue.Queue()
         threading.Thread(target=self._read, daemon=True).start()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from tests.integration.central.conftest import PlatformProcess
 from tests.integration.central.listening import Listener
 from tests.integration.central.test_execution import second_tenant
+from tests.integration.signalr.arena import Wire
 from tests.integration.signalr.conftest import Node
 from tests.integration.signalr.test_official_client import WAYS
 from tests.integration.test_server import SPAM
@@ -158,6 +160,35 @@ def test_metrics_are_kept_and_told_to_who_hears_of_the_task(platform: PlatformPr
         assert watching.next() == ["OnMetricUpdate", "spam", METRICS]
         assert elsewhere.heard() == []
     until(lambda: rows(platform) == [("main", "spam", "shop-3", METRICS)])
+
+
+@pytest.mark.parametrize("protocol", ["json", pytest.param("messagepack", marks=pytest.mark.slow)])
+def test_five_cuts_under_stateful_reconnect_lose_and_repeat_nothing(
+    platform: PlatformProcess, node: Node, protocol: str
+) -> None:
+    _, key = platform.key("admin")
+    _, watcher = platform.key("read")
+    total = 120
+
+    async def talk() -> list[list[Any]]:
+        async with Wire(int(platform.url.rpartition(":")[2])) as wire:
+            through = f"http://127.0.0.1:{wire.port}"
+            with (
+                Listener(node, through, watcher, "spam", protocol=protocol, stateful=True) as watching,
+                Listener(node, platform.url, key) as reporting,
+            ):
+                await asyncio.to_thread(ready, watching)
+                await asyncio.to_thread(ready, reporting)
+                for number in range(total):
+                    said = await asyncio.to_thread(reporting.call, "ReportMetrics", METRICS | {"count": number})
+                    assert said == ["ReportMetrics", None]
+                    if number % 20 == 10 and number < 100:
+                        await wire.cut_in_use()
+                    await asyncio.sleep(0.06)
+                return [await asyncio.to_thread(watching.next) for _ in range(total)]
+
+    heard = asyncio.run(talk())
+    assert [each[2]["count"] for each in heard] == list(range(total))
 
 
 def rows(platform: PlatformProcess) -> list[tuple[Any, ...]]:

@@ -3,7 +3,7 @@ import { build } from "./connect.mjs";
 
 const [url, transport, protocol, ...tasks] = process.argv.slice(2);
 const say = (...what) => console.log(JSON.stringify(what));
-const connection = build(url, transport, protocol, { token: process.env.KEY });
+const connection = build(url, transport, protocol, { token: process.env.KEY, stateful: !!process.env.STATEFUL });
 for (const name of ["OnNewArtifactAvailable", "OnMetricUpdate", "OnAlertTriggered"]) {
   connection.on(name, (...args) => say(name, ...args));
 }
