@@ -24,6 +24,7 @@ from loopai_runtime.cli import (
     scan,
     serve,
     spec,
+    telemetry,
     validate,
     versions,
 )
@@ -102,6 +103,7 @@ for _module in (
     validate,
     analyze,
     logs,
+    telemetry,
     operate,
     keys,
     completion,
