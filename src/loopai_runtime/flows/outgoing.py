@@ -12,12 +12,12 @@ from loopai_runtime.errors import Busy
 from loopai_runtime.flows import report
 from loopai_runtime.models import utc_now
 from loopai_runtime.telemetry import batch as batches
+from loopai_runtime.telemetry import outbox
 from loopai_runtime.telemetry import spool as spools
 from loopai_runtime.telemetry import state as states
 from loopai_runtime.telemetry.batch import Batch
 from loopai_runtime.telemetry.policy import policy_of
 from loopai_runtime.telemetry.spool import Block, Spool
-from loopai_runtime.telemetry.uploader import settled_bytes
 
 if TYPE_CHECKING:
     from loopai_runtime.config import Config
@@ -59,7 +59,7 @@ def _spool_what_is_new(layout: Layout, config: Config) -> None:
 
 def _of_spool(layout: Layout, config: Config) -> Preview | None:
     policy, state = policy_of(config), states.load(layout)
-    if state.frozen is not None and (body := settled_bytes(layout, state.frozen)) is not None:
+    if state.frozen is not None and (body := outbox.get(layout, state.frozen)) is not None:
         frozen = state.frozen
         more = len(batches.next_batch(layout, frozen.through, _ALL, policy).lines)
         return Preview(gzip.decompress(body), body, frozen.records, frozen.kinds, frozen.dropped, more)

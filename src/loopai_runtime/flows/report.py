@@ -154,6 +154,7 @@ def report(spool: Spool, teller: Teller) -> int:
         spool.append(records, source, cursor)
         n += len(records)
         spool.trim()
+    spool.tell_of_losses()
     spool.state.save(spool.layout)
     return n
 

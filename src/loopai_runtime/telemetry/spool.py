@@ -214,19 +214,22 @@ class Spool:
                 segment.path.unlink(missing_ok=True)
 
     def _lose(self, segment: Segment) -> None:
-        """Count what a segment has that was not sent, nor is on its way, and have it reported."""
+        """Count what a segment has that was not sent, nor is on its way."""
         settled = max(self.state.acked, self.state.frozen.through if self.state.frozen else states.NOTHING)
         lost, last = 0, settled
         for block in blocks(self.layout, segment):
             numbers = ((block.boot, seq) for seq, line in enumerate(block.lines, block.first) if line)
             lost += sum(number > settled for number in numbers)
             last = max(last, block.last)
-        if lost:
-            span = {"boot": segment.start[0], "first": segment.start[1], "last": last[1]}
-            data = span | {"reason": "quota", "count": lost}
-            self.append([{"kind": "dropped", "at": utc_now(), "data": data}])
-            self.state.drop("quota", lost)
-            self.state.acked = max(self.state.acked, last)
+        self.state.drop("quota", lost)
+        self.state.acked = max(self.state.acked, last)
+
+    def tell_of_losses(self) -> None:
+        """Have it reported how many records will not arrive, in all, where that has changed. Raises StorageError."""
+        if self.state.dropped != self.state.dropped_told:
+            totals = dict(self.state.dropped)
+            self.append([{"kind": "dropped", "at": utc_now(), "data": {"totals": totals}}])
+            self.state.dropped_told = totals
 
     def forget(self) -> None:
         """Delete the segments that the platform has all of. Raises StorageError."""
@@ -316,14 +319,14 @@ def line_of(boot: str, seq: int, record: dict[str, Any]) -> bytes:
     return line
 
 
-def rewrite(layout: Layout, segment: Segment, is_meant: Callable[[bytes], bool]) -> int:
+def erase(layout: Layout, segment: Segment, is_meant: Callable[[bytes], bool], *, dry_run: bool = False) -> int:
     """Blank the records that are meant, the segment replaced as a whole; answers how many. Raises StorageError."""
     kept, n = [], 0
     for block in blocks(layout, segment):
         lines = tuple(b"" if line and is_meant(line) else line for line in block.lines)
         n += sum(before != after for before, after in zip(block.lines, lines, strict=True))
         kept.append(block._replace(lines=lines).as_bytes())
-    if n:
+    if n and not dry_run:
         content = MAGIC + b"".join(kept)
         writer = layout.vault.writer() if layout.vault is not None else None
         replace_file(segment.path, writer.header + writer.frame(content) + writer.mark() if writer else content)

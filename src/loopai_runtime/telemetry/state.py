@@ -77,6 +77,8 @@ class State:
     sent_batches: int = 0
     dropped: dict[str, int] = field(default_factory=dict)
     """Records that will not arrive, by reason."""
+    dropped_told: dict[str, int] = field(default_factory=dict)
+    """What of that was reported."""
 
     def drop(self, reason: str, n: int) -> None:
         if n:

@@ -21,21 +21,18 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
-from loopai_runtime.errors import InputError, StorageError
 from loopai_runtime.events import Audit
-from loopai_runtime.layout import make_dir, replace_file, storage_errors
 from loopai_runtime.models import utc_now
 from loopai_runtime.outbound import place_of
 from loopai_runtime.telemetry import batch as batches
+from loopai_runtime.telemetry import outbox
 from loopai_runtime.telemetry.policy import Policy
 from loopai_runtime.telemetry.state import Frozen
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from loopai_runtime.config import Config
-    from loopai_runtime.layout import Layout
     from loopai_runtime.telemetry.spool import Spool
     from loopai_runtime.telemetry.wire import Answer, Send
 
@@ -125,8 +122,7 @@ class Uploader:
             frozen = Frozen(key, batch.through, batch.after, len(batch.lines), len(body), len(plain))
             frozen.kinds, frozen.dropped = dict(batch.kinds), dict(batch.dropped)
             frozen.policy, frozen.deployment_id = tuple(batch.policy), self._deployment_id
-            make_dir(self._outbox)
-            replace_file(self._path(frozen), self._sealed(body))
+            outbox.put(self._layout, frozen, body)
             state.frozen = frozen
             state.save(self._layout)
         self._audit(state.frozen)
@@ -152,24 +148,24 @@ class Uploader:
     def _unfreeze_what_may_not_leave(self) -> None:
         frozen = self._state.frozen
         if frozen is None:
-            self._sweep()
+            outbox.sweep(self._layout, None)
         elif not self._policy.allows(Policy(*frozen.policy)) or frozen.deployment_id != self._deployment_id:
-            self.unfreeze()
+            self._unfreeze()
 
-    def unfreeze(self) -> None:
+    def _unfreeze(self) -> None:
         """Let the settled batch's records be batched anew; what did arrive of them is known by its numbers."""
         self._state.frozen = None
         self._state.save(self._layout)
-        self._sweep()
+        outbox.sweep(self._layout, None)
 
     # --- sending
 
     def _send_once(self, done: Uploaded) -> None:
         frozen = self._state.frozen
         assert frozen is not None
-        body = settled_bytes(self._layout, frozen)
+        body = outbox.get(self._layout, frozen)
         if body is None:
-            self.unfreeze()
+            self._unfreeze()
             return
         headers = {
             "Content-Type": "application/json",
@@ -183,7 +179,7 @@ class Uploader:
             self._arrived(frozen, done, counts["duplicates"])
         elif answer.status == 413 and frozen.records > 1:
             self._state.limit = frozen.records // 2
-            self.unfreeze()
+            self._unfreeze()
         elif answer.status == 413 or answer.status in _NEVER:
             self._quarantine(frozen, answer)
         else:
@@ -212,19 +208,13 @@ class Uploader:
         self._state.acked = max(self._state.acked, through)
         self._state.frozen = None
         self._state.save(self._layout)
-        self._sweep()
+        outbox.sweep(self._layout, None)
         self._spool.forget()
 
     def _quarantine(self, frozen: Frozen, answer: Answer) -> None:
         """Keep on disk what the platform will not take, and go on."""
-        place = make_dir(self._layout.telemetry / "quarantine")
-        path = self._path(frozen)
-        with storage_errors(path), suppress(FileNotFoundError):
-            path.replace(place / f"{utc_now()[:19].replace(':', '')}-{path.name}")
-        files = sorted(place.iterdir())
-        most = self._config.telemetry.max_spool_mb * 1e6 * _QUARANTINE_SHARE
-        while len(files) > 1 and sum(file.stat().st_size for file in files) > most:
-            files.pop(0).unlink(missing_ok=True)
+        most = int(self._config.telemetry.max_spool_mb * 1e6 * _QUARANTINE_SHARE)
+        place = outbox.quarantine(self._layout, frozen, most)
         self._state.last_error = f"the platform refuses a batch: {said(answer)}; it is kept in {place}"
         self._settle(frozen.through, {**frozen.dropped, "quarantined": frozen.records})
 
@@ -242,49 +232,6 @@ class Uploader:
         state.not_before = now + wait
         done.trouble, done.refused, done.wait_s = state.paused or state.last_error, state.paused is not None, wait
         state.save(self._layout)
-
-    # --- files
-
-    @property
-    def _outbox(self) -> Path:
-        return _outbox(self._layout)
-
-    def _path(self, frozen: Frozen) -> Path:
-        return _path(self._layout, frozen)
-
-    def _sealed(self, body: bytes) -> bytes:
-        """As it lies on disk: encrypted where the execution log is."""
-        if self._layout.vault is None:
-            return body
-        writer = self._layout.vault.writer()
-        return bytes(writer.header + writer.frame(body) + writer.mark())
-
-    def _sweep(self) -> None:
-        """Remove batches that are settled no more."""
-        kept = self._path(self._state.frozen).name if self._state.frozen else ""
-        with suppress(FileNotFoundError), storage_errors(self._outbox):
-            for path in list(self._outbox.iterdir()):
-                if path.name != kept:
-                    path.unlink(missing_ok=True)
-
-
-def _outbox(layout: Layout) -> Path:
-    return layout.telemetry / "outbox"
-
-
-def _path(layout: Layout, frozen: Frozen) -> Path:
-    return _outbox(layout) / f"{frozen.key[:32]}.json.gz"
-
-
-def settled_bytes(layout: Layout, frozen: Frozen) -> bytes | None:
-    """The bytes that were settled; None where they are not there whole."""
-    path = _path(layout, frozen)
-    try:
-        with storage_errors(path), path.open("rb") as file:
-            body = file.read() if layout.vault is None else bytes(layout.vault.plain(file, str(path)).read())
-    except (FileNotFoundError, StorageError):
-        return None
-    return body if hashlib.sha256(body).hexdigest() == frozen.key else None
 
 
 def _counts(answer: Answer, records: int) -> dict[str, int] | None:
@@ -307,7 +254,7 @@ def said(answer: Answer) -> str:
     try:
         told: Any = json.loads(answer.body)
         detail = str(told.get("detail") or told.get("title") or "")
-    except (ValueError, AttributeError, RecursionError, InputError):
+    except (ValueError, AttributeError, RecursionError):
         detail = ""
     if answer.status in (200, 202):
         detail = "without saying how many records it took: is cloud.api_url a platform?"
