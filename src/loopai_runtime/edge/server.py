@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from loopai_runtime.edge.agent import Edge
-from loopai_runtime.edge.upkeep import keep_up
+from loopai_runtime.edge.upkeep import keep_reporting, keep_up
 from loopai_runtime.errors import Busy, ConfigError, Fault, UsageError
 from loopai_runtime.layout import FILE_MODE, make_dir, storage_errors
 from loopai_runtime.models import utc_now
@@ -123,6 +123,7 @@ async def _serve(
                 loop.create_task(cut_off_the_slow(server.server_state.connections)),
                 loop.create_task(_give_memory_back()),
                 loop.create_task(keep_up(config, layout, edge.log, edge.with_oracle)),
+                loop.create_task(keep_reporting(config, layout)),
             ]
             await server._serve(sockets=[sock])  # the part of `serve` that leaves signals alone
             for task in beside:

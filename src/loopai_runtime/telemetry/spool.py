@@ -216,16 +216,17 @@ class Spool:
     def _lose(self, segment: Segment) -> None:
         """Count what a segment has that was not sent, nor is on its way."""
         settled = max(self.state.acked, self.state.frozen.through if self.state.frozen else states.NOTHING)
-        lost, last = 0, settled
+        lost, last = 0, self.state.acked
         for block in blocks(self.layout, segment):
             numbers = ((block.boot, seq) for seq, line in enumerate(block.lines, block.first) if line)
             lost += sum(number > settled for number in numbers)
             last = max(last, block.last)
         self.state.drop("quota", lost)
-        self.state.acked = max(self.state.acked, last)
+        if last > settled:
+            self.state.acked = last
 
     def tell_of_losses(self) -> None:
-        """Have it reported how many records will not arrive, in all, where that has changed. Raises StorageError."""
+        """Have it reported how many records will not arrive in all, where that changed. Raises StorageError."""
         if self.state.dropped != self.state.dropped_told:
             totals = dict(self.state.dropped)
             self.append([{"kind": "dropped", "at": utc_now(), "data": {"totals": totals}}])
