@@ -281,12 +281,12 @@ class ScriptedClock:
 
 
 Fault = Literal["refuse", "lose", "reset", "error", "slow", "twice"]
-"""What happens to an exchange: `refuse` it unheard; `lose` the answer to what arrived; `reset` in the middle of the
+"""What happens to an exchange: `refuse` it unheard; `lose` the answer to what arrived; `reset` amid the
 request; answer an `error` (503) unheard; `slow`: late; `twice`: it arrives two times, the second answer counts."""
 
 
 class FaultProxy:
-    """An HTTP proxy on loopback before a server on loopback, which does to each exchange what the script says next.
+    """An HTTP proxy before a server on loopback, which does to each exchange what the script says next.
 
     A context manager. `done` holds what was done, in order; when the script is over, all goes well.
     """
