@@ -18,6 +18,7 @@
     │   └── UnusableAnswer          1    502    its answer was cut off, or is none
     ├── CapReached                  1    402    the call that would have passed the limit of money was not made
     ├── StorageError                1    507    the data directory: read-only, full, damaged
+    ├── Unreachable                 1    502    the platform does not answer, or not as one
     ├── OracleError                 1    502    the oracle did not answer, or not what was asked for
     ├── ProgramError                1    500    the program raised, or answered what its schema forbids
     │   ├── ProgramKilled           1    500    stopped by the cage or the memory limit
@@ -193,6 +194,13 @@ class CapReached(LoopaiError):
 class StorageError(LoopaiError):
     http_status = 507
     kind = "storage"
+
+
+class Unreachable(LoopaiError):
+    """The platform: nobody answers there, or what answers is no platform."""
+
+    http_status = 502
+    kind = "unreachable"
 
 
 class OracleError(LoopaiError):

@@ -339,6 +339,20 @@ class Layout:
     def run(self) -> Path:
         return self.root / "run"
 
+    # --- the platform
+    def tenant(self, tenant_id: str) -> Layout:
+        """What the platform keeps of a tenant whose tasks it executes: a data directory as any other."""
+        found = Layout(self.root / "central" / "tenants" / _plain(tenant_id))
+        found.vault = self.vault
+        return found
+
+    def tenants(self) -> list[Layout]:
+        """Those of all tenants that executed anything here."""
+        place = self.root / "central" / "tenants"
+        with suppress(FileNotFoundError, NotADirectoryError), storage_errors(place):
+            return [self.tenant(entry.name) for entry in sorted(place.iterdir()) if is_slug(entry.name)]
+        return []
+
     # --- secrets and locks
     def secret(self, name: str) -> bytes:
         """A 32-byte random secret, made at first use and never changed. Raises StorageError."""

@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 
 from loopai_runtime.cli import (
     analyze,
+    central,
     completion,
     generate,
     judge,
@@ -102,6 +103,7 @@ for _module in (
     sample,
     validate,
     analyze,
+    central,
     logs,
     telemetry,
     operate,

@@ -100,6 +100,12 @@ class Cloud(Section):
     api_url: Url | None = Field(None, description="the platform's address; null: there is none")
     api_key: Key | None = Field(None, description="this deployment's credential to the platform")
     signalr_enabled: bool = Field(True, description="listen for the platform's news beside polling")
+    poll_interval_sec: int = Field(
+        60,
+        ge=1,
+        le=86_400,
+        description="seconds between looks for new versions there, give or take a fifth",
+    )
 
 
 class Execution(Section):

@@ -1,0 +1,99 @@
+"""The platform, assembled: database, artifacts, keys, pool, news and execution over one data directory."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
+
+from sqlalchemy import insert, select
+
+from loopai_runtime.central.access import Keys, Scope
+from loopai_runtime.central.db.database import Database
+from loopai_runtime.central.db.tables import audit, tenants
+from loopai_runtime.central.execution import Execution
+from loopai_runtime.central.limits import CallerLimits
+from loopai_runtime.central.news import News
+from loopai_runtime.central.repository import Repository
+from loopai_runtime.layout import make_dir, write_file
+from loopai_runtime.models import utc_now
+from loopai_runtime.sandbox import Pool
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+    from loopai_runtime.central.access import Caller
+    from loopai_runtime.config import Config
+    from loopai_runtime.layout import Layout
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+FIRST_TENANT = "main"
+_THREADS = 8
+_QUEUE_LIMIT, _MAX_WAIT_MS = 2000, 50.0
+
+
+class Platform:
+    """Use it in an `async with` on the loop that serves."""
+
+    def __init__(self, config: Config, layout: Layout) -> None:
+        self.config = config
+        self.layout = layout
+        place = make_dir(layout.root / "central")
+        self.db = Database(f"sqlite:///{place / 'central.db'}")
+        self.keys = Keys(self.db)
+        self.limits = CallerLimits()
+        self.repository = Repository(self.db, place / "blobs", config)
+        self.pool = Pool(
+            config.execution.worker_count,
+            require=config.sandbox.require,
+            queue_limit=_QUEUE_LIMIT,
+            max_wait_ms=_MAX_WAIT_MS,
+        )
+        self.news = News(self)
+        self.execution = Execution(self)
+        self._threads = ThreadPoolExecutor(_THREADS, "platform")
+
+    async def thread(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """What `work` returns, from a thread: nothing that waits for a disk may hold the loop."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, partial(work, *args, **kwargs))
+
+    async def caller_of(self, token: str) -> Caller | None:
+        """Whose a key is; looked up in a thread only where it is not known of late."""
+        return self.keys.known(token) or await self.thread(self.keys.check, token)
+
+    def audit(self, caller: Caller, what: str, **facts: Any) -> None:
+        row = {"id": str(uuid.uuid4()), "tenant_id": caller.tenant_id, "at": utc_now(), "who": caller.key_id}
+        with self.db.write() as connection:
+            connection.execute(insert(audit), row | {"what": what, "facts": facts})
+
+    async def __aenter__(self) -> Self:
+        await self.thread(self._prepare)
+        await self.pool.__aenter__()
+        self.news.start()
+        self.execution.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.news.close()
+        await self.execution.close()
+        await self.pool.__aexit__(None, None, None)
+        self._threads.shutdown()
+        self.db.close()
+
+    def _prepare(self) -> None:
+        """Tables, a first tenant and its admin's key."""
+        self.db.upgrade()
+        with self.db.write() as connection:
+            if connection.scalar(select(tenants.c.id).limit(1)) is not None:
+                return
+            row = {"id": FIRST_TENANT, "name": FIRST_TENANT, "created_at": utc_now()}
+            connection.execute(insert(tenants), row)
+        _, key = self.keys.create(FIRST_TENANT, "admin", [Scope.ADMIN])
+        write_file(make_dir(self.layout.secrets) / "admin.key", f"{key}\n".encode())
