@@ -25,6 +25,7 @@ from loopai_runtime.cli import (
     scan,
     serve,
     spec,
+    telemetry,
     validate,
     versions,
 )
@@ -104,6 +105,7 @@ for _module in (
     analyze,
     central,
     logs,
+    telemetry,
     operate,
     keys,
     completion,
