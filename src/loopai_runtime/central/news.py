@@ -37,7 +37,8 @@ PATH = "/hubs/loopai"
 MAX_MESSAGE_BYTES = 32 * 1024
 CALLS_A_SECOND = 20.0  # of one key
 _WRITE_EVERY_S = 1.0
-_LOOK_FOR_REVOKED_EVERY = 5  # writes
+_LOOK_FOR_REVOKED_EVERY, _FORGET_EVERY = 5, 3600  # writes
+_MOST_WAITING = 10_000
 _BEAT, _METRICS = TypeAdapter(Beat), TypeAdapter(TaskMetrics)
 
 
@@ -191,14 +192,26 @@ class News:
                 await self._write()
                 if rounds % _LOOK_FOR_REVOKED_EVERY == 0:
                     await self._look_for_revoked()
+                if rounds % _FORGET_EVERY == 1:
+                    await self._forget_old()
             except Exception as error:
                 log.error("what the hub heard could not be written: %s", type(error).__name__)
 
     async def _write(self) -> None:
         beats, self._beats = self._beats, {}
         reports, self._metrics = self._metrics, []
-        if beats or reports:
+        if not beats and not reports:
+            return
+        try:
             await self._platform.thread(connected.keep, self._platform.db, beats, reports)
+        except Exception:
+            self._metrics[:0] = reports[:_MOST_WAITING]  # the next time; a heartbeat comes again by itself
+            raise
+
+    async def _forget_old(self) -> None:
+        await self._platform.thread(
+            connected.forget, self._platform.db, self._platform.config.storage.retention_days
+        )
 
     async def _look_for_revoked(self) -> None:
         """Keys that another process revoked."""
