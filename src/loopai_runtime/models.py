@@ -441,7 +441,7 @@ class TelemetryRecord(Record):
     kind: Literal["stats", "execution", "validation", "failure", "rollout", "started", "dropped"]
     task_id: Slug | None = None
     version: int | None = Field(None, ge=1, lt=2**31)
-    at: str = Field(max_length=32)
+    at: str = Field(pattern=r"^20\d\d-[01]\d-[0-3]\dT[0-2]\d:[0-5]\d:[0-6]\d(\.\d{1,9})?Z$")
     data: dict[str, Any]
 
 

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from loopai_runtime import jsonl
-from loopai_runtime.central import artifact_routes, execution_routes, manage_routes
+from loopai_runtime.central import artifact_routes, execution_routes, manage_routes, telemetry_routes
 from loopai_runtime.central.routing import response_of, routes
 from loopai_runtime.http.problem import problem
 
@@ -19,7 +19,12 @@ if TYPE_CHECKING:
 
     from loopai_runtime.central.platform import Platform
 
-OPERATIONS = (*manage_routes.OPERATIONS, *artifact_routes.OPERATIONS, *execution_routes.OPERATIONS)
+OPERATIONS = (
+    *manage_routes.OPERATIONS,
+    *artifact_routes.OPERATIONS,
+    *execution_routes.OPERATIONS,
+    *telemetry_routes.OPERATIONS,
+)
 
 
 def app(platform: Platform) -> Starlette:

@@ -56,6 +56,8 @@ class Operation:
     status: int = 200
     examples: dict[str, Any] = field(default_factory=dict)
     raw_body: bool = False
+    gzip: bool = False
+    """Whether the raw body may come compressed; it is given to the handler as it came."""
 
 
 def routes(platform: Platform, operations: Iterable[Operation]) -> list[BaseRoute]:
@@ -103,6 +105,8 @@ async def _call(platform: Platform, operation: Operation, request: Request) -> C
     body: Any = None
     if operation.raw_body or operation.body is not None:
         headers = {name.encode(): value.encode() for name, value in request.headers.items()}
+        if operation.gzip and headers.get(b"content-encoding", b"").lower() == b"gzip":
+            del headers[b"content-encoding"]
         body = await bodies.read(headers, request.receive)
     if operation.body is not None:
         body = _parsed(operation.body, body)
