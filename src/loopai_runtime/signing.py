@@ -53,7 +53,10 @@ def check(content: bytes, digest: str, where: str, pinned: str | None = None) ->
         said = jsonl.loads(content)
         parts = [bytes.fromhex(said[name]) for name in ("key", "signature")]
         known = all(said[name] == value for name, value in _MEMBERS.items()) and set(said) <= {
-            *_MEMBERS, "digest", "key", "signature"
+            *_MEMBERS,
+            "digest",
+            "key",
+            "signature",
         }
     except (InputError, TypeError, KeyError, ValueError, AttributeError):
         known = False

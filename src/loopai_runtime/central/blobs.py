@@ -1,4 +1,4 @@
-"""Where the platform's bundles lie: in a folder, or in a bucket that speaks S3. Keys are paths, values never change.
+"""Where the platform's bundles lie: in a folder, or in a bucket that speaks S3.
 
 A bucket's place and credentials come from the environment as everywhere: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY,
 AWS_REGION, AWS_ENDPOINT_URL for other servers than Amazon's, AWS_ALLOW_HTTP=true for one without TLS.

@@ -56,6 +56,7 @@ class Operation:
     status: int = 200
     examples: dict[str, Any] = field(default_factory=dict)
     raw_body: bool = False
+    max_body: int = bodies.MAX_BYTES
 
 
 def routes(platform: Platform, operations: Iterable[Operation]) -> list[BaseRoute]:
@@ -103,7 +104,7 @@ async def _call(platform: Platform, operation: Operation, request: Request) -> C
     body: Any = None
     if operation.raw_body or operation.body is not None:
         headers = {name.encode(): value.encode() for name, value in request.headers.items()}
-        body = await bodies.read(headers, request.receive)
+        body = await bodies.read(headers, request.receive, operation.max_body)
     if operation.body is not None:
         body = _parsed(operation.body, body)
     return Call(platform, caller, request, dict(request.path_params), dict(request.query_params), body)

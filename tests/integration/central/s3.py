@@ -98,7 +98,8 @@ def _make_bucket(s3: S3, process: subprocess.Popen[bytes], place: Path) -> None:
 
     until = time.monotonic() + 60
     while True:
-        assert process.poll() is None and time.monotonic() < until, (place / "log").read_text()[-3000:]
+        assert process.poll() is None, (place / "log").read_text()[-3000:]
+        assert time.monotonic() < until, (place / "log").read_text()[-3000:]
         stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
         host, empty = s3.endpoint.removeprefix("http://"), hashlib.sha256(b"").hexdigest()
         signed = "host;x-amz-content-sha256;x-amz-date"

@@ -79,9 +79,7 @@ def test_what_a_killed_process_left_is_no_blob(tmp_path: Path) -> None:
 
 def test_a_bucket_that_is_not_there_and_a_wrong_key_are_storage_errors(s3: S3) -> None:
     options = {"endpoint": s3.endpoint, "region": "us-east-1", "client_options": {"allow_http": True}}
-    stranger = ObjectBlobs(
-        f"s3://{BUCKET}", access_key_id="other", secret_access_key="wrong", **options
-    )
+    stranger = ObjectBlobs(f"s3://{BUCKET}", access_key_id="other", secret_access_key="wrong", **options)
     with pytest.raises(StorageError, match=f"s3://{BUCKET}"):
         stranger.put("a/x", b"1")
     with pytest.raises((StorageError, NotFound)):
@@ -90,7 +88,7 @@ def test_a_bucket_that_is_not_there_and_a_wrong_key_are_storage_errors(s3: S3) -
 
 @pytest.mark.parametrize("url", ["gs://bucket", "s3://", "s3:///x", "file://"])
 def test_a_url_that_names_no_place_is_a_fault_of_the_configuration(tmp_path: Path, url: str) -> None:
-    with pytest.raises(ConfigError, match="central.blobs"):
+    with pytest.raises(ConfigError, match=r"central\.blobs"):
         blobs_of(url, Layout(tmp_path))
 
 
