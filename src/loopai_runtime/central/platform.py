@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
 from sqlalchemy import insert, select
 
 from loopai_runtime.central.access import Keys, Scope
+from loopai_runtime.central.blobs import blobs_of
 from loopai_runtime.central.db.database import Database
 from loopai_runtime.central.db.tables import audit, tenants
 from loopai_runtime.central.execution import Execution
@@ -20,6 +21,7 @@ from loopai_runtime.central.repository import Repository
 from loopai_runtime.layout import make_dir, write_file
 from loopai_runtime.models import utc_now
 from loopai_runtime.sandbox import Pool
+from loopai_runtime.signing import Signer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,7 +49,8 @@ class Platform:
         self.db = Database(f"sqlite:///{place / 'central.db'}")
         self.keys = Keys(self.db)
         self.limits = CallerLimits()
-        self.repository = Repository(self.db, place / "blobs", config)
+        self.blobs = blobs_of(config.central.blobs, layout)
+        self.repository = Repository(self.db, self.blobs, Signer.of(layout), config)
         self.pool = Pool(
             config.execution.worker_count,
             require=config.sandbox.require,

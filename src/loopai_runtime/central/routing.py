@@ -58,6 +58,7 @@ class Operation:
     raw_body: bool = False
     gzip: bool = False
     """Whether the raw body may come compressed; it is given to the handler as it came."""
+    max_body: int = bodies.MAX_BYTES
 
 
 def routes(platform: Platform, operations: Iterable[Operation]) -> list[BaseRoute]:
@@ -107,7 +108,7 @@ async def _call(platform: Platform, operation: Operation, request: Request) -> C
         headers = {name.encode(): value.encode() for name, value in request.headers.items()}
         if operation.gzip and headers.get(b"content-encoding", b"").lower() == b"gzip":
             del headers[b"content-encoding"]
-        body = await bodies.read(headers, request.receive)
+        body = await bodies.read(headers, request.receive, operation.max_body)
     if operation.body is not None:
         body = _parsed(operation.body, body)
     return Call(platform, caller, request, dict(request.path_params), dict(request.query_params), body)
