@@ -308,6 +308,11 @@ class Oracle(Section):
 
 
 class Central(Section):
+    database_url: Key | None = Field(
+        None,
+        description="the platform's database, such as postgresql+psycopg://user:password@host/name; null: SQLite "
+        "in the data directory",
+    )
     blobs: str | None = Field(
         None,
         min_length=1,
