@@ -1,6 +1,6 @@
 """Records that wait to be sent, on disk: whole blocks in segments, each block bound by a CRC.
 
-    segment  BOOT.FIRST.seg: magic 8, then blocks; only appended to, by one process, which starts a new one
+    segment  BOOT.FIRST.seg: magic 8, then blocks; only appended to, up to its size
     block    length u32, CRC-32 u32, then lines: its head, then its records
     head     {"boot", "first", "count", "policy", "source"?, "cursor"?}
 
@@ -250,11 +250,29 @@ class Spool:
     def _write(self, block: bytes, start: Number) -> None:
         if self._descriptor >= 0 and self._written + len(block) > SEGMENT_BYTES:
             self._close()
-        if self._descriptor < 0:
+        if self._descriptor < 0 and not self._resume(start[0]):
             self._open(start)
         jsonl.append_more(self._descriptor, self._writer.frame(block) if self._writer else block)
         os.fsync(self._descriptor)
         self._written += len(block)
+
+    def _resume(self, boot: str) -> bool:
+        """Go on with the last segment, what a crash tore off it cut away; an encrypted one has a single writer."""
+        found = segments(self.layout)
+        if self.layout.vault is not None or not found or found[-1].start[0] != boot:
+            return False
+        with found[-1].path.open("rb") as file:
+            if file.read(len(MAGIC)) != MAGIC:
+                return False
+            end = len(MAGIC)
+            while (payload := _payload(file)) is not None:
+                end += _HEAD.size + len(payload)
+        if not len(MAGIC) < end < SEGMENT_BYTES:
+            return False
+        self._descriptor = os.open(found[-1].path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+        os.ftruncate(self._descriptor, end)
+        self._written = end
+        return True
 
     def _open(self, start: Number) -> None:
         path = self._place / f"{start[0]}.{start[1]:012}.seg"

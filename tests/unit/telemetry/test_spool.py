@@ -66,7 +66,10 @@ def test_a_torn_block_is_not_there_and_its_number_is_given_again(edge: Edge) -> 
     assert kept(edge) == [(boot, seq) for seq in (1, 2, 3)]
 
 
-def test_a_damaged_block_is_counted_and_what_follows_elsewhere_arrives(edge: Edge) -> None:
+def test_a_damaged_block_is_counted_and_what_follows_elsewhere_arrives(
+    edge: Edge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spools, "SEGMENT_BYTES", 100)
     for n in range(3):
         with opened(edge) as spool:
             spool.append([note(n)] * 10)
