@@ -362,7 +362,7 @@ def test_bundles_are_there_after_a_kill(platform_process: PlatformProcess) -> No
 
 
 def test_a_bundle_that_was_damaged_on_disk_is_never_served(platform_process: PlatformProcess) -> None:
-    _, said = upload(platform_process, "damaged", zipped("damaged", PROGRAM))
+    upload(platform_process, "damaged", zipped("damaged", PROGRAM))
     (kept,) = (platform_process.root / "central" / "blobs").glob("*/damaged/*.zip")
     kept.write_bytes(kept.read_bytes()[:-1] + b"x")
     status, problem, _ = platform_process.call("GET", f"{API}/damaged/v1/download")
