@@ -312,6 +312,11 @@ class Layout:
         """What models have cost: a file a day."""
         return self.root / "ledger"
 
+    @property
+    def telemetry(self) -> Path:
+        """What waits to be sent to the platform, and how far that has come."""
+        return self.root / "telemetry"
+
     # --- the rest
     def cache(self, name: str) -> Path:
         """What may be deleted at any time."""

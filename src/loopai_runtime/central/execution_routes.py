@@ -60,9 +60,27 @@ async def chosen(call: Call) -> dict[str, Any]:
 
 _TASK = "/api/v1/tasks/{task_id}"
 OPERATIONS = (
-    Operation("POST", "/v1/execute/{task_id}", execute, Scope.EXECUTE, "Execute an input", raw_body=True),
-    Operation("POST", f"{_TASK}/execute", execute, Scope.EXECUTE, "Execute an input", raw_body=True),
-    Operation("POST", f"{_TASK}/batch", batch, Scope.EXECUTE, "Execute up to 1000 inputs", raw_body=True),
+    Operation(
+        "POST",
+        "/v1/execute/{task_id}",
+        execute,
+        Scope.EXECUTE,
+        "Execute an input",
+        raw_body=True,
+        is_counted=False,
+    ),
+    Operation(
+        "POST", f"{_TASK}/execute", execute, Scope.EXECUTE, "Execute an input", raw_body=True, is_counted=False
+    ),
+    Operation(
+        "POST",
+        f"{_TASK}/batch",
+        batch,
+        Scope.EXECUTE,
+        "Execute up to 1000 inputs",
+        raw_body=True,
+        is_counted=False,
+    ),
     Operation("GET", f"{_TASK}/active", chosen, Scope.READ, "The version that executes"),
     Operation("PUT", f"{_TASK}/active", choose, Scope.PUBLISH, "Let another version execute", body=Choice),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from loopai_runtime.errors import AuthError, InputError, LoopaiError, UsageError
 from loopai_runtime.http import body as bodies
 from loopai_runtime.http import problem as problems
 from loopai_runtime.http.problem import Refused, of_error, problem
+from loopai_runtime.signalr.logs import report
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -56,7 +58,11 @@ class Operation:
     status: int = 200
     examples: dict[str, Any] = field(default_factory=dict)
     raw_body: bool = False
+    gzip: bool = False
+    """Whether the raw body may come compressed; it is given to the handler as it came."""
     max_body: int = bodies.MAX_BYTES
+    is_counted: bool = True
+    """Whether a call counts against its key's rate; where not, the handler sees to that."""
 
 
 def routes(platform: Platform, operations: Iterable[Operation]) -> list[BaseRoute]:
@@ -72,6 +78,11 @@ def response_of(answer: problems.Response) -> Response:
 
 
 def _endpoint(platform: Platform, operation: Operation) -> Callable[[Request], Awaitable[Response]]:
+    async def counted(request: Request) -> Response:
+        response = await endpoint(request)
+        platform.requests[response.status_code] += 1
+        return response
+
     async def endpoint(request: Request) -> Response:
         try:
             call = await _call(platform, operation, request)
@@ -83,12 +94,15 @@ def _endpoint(platform: Platform, operation: Operation) -> Callable[[Request], A
             return response_of((status, [*headers, *refused.headers], said))
         except bodies.Disconnected:
             return response_of(problem(499, "left", "the client went away"))
+        except Exception as error:
+            report(log, f"{operation.method} {operation.path}", error)
+            return response_of(problem(500, "internal", "this is a fault of the platform; its log says more"))
         if isinstance(answer, Response):
             return answer
         shown = answer.model_dump(mode="json") if isinstance(answer, BaseModel) else answer
         return Response(jsonl.encode(shown), operation.status, media_type="application/json")
 
-    return endpoint
+    return counted
 
 
 async def _call(platform: Platform, operation: Operation, request: Request) -> Call:
@@ -96,15 +110,20 @@ async def _call(platform: Platform, operation: Operation, request: Request) -> C
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     caller = None
     if scheme.lower() == "bearer" and token.strip():
-        caller = await platform.caller_of(token.strip())
+        caller = await platform.caller_of(token.strip(), request.client.host if request.client else "")
     if caller is None:
         raise AuthError("no key, or one that is not valid here")
+    if operation.is_counted and (wait_s := platform.limits.take(caller)):
+        headers = [(b"retry-after", b"%d" % math.ceil(wait_s))]
+        raise Refused(429, "more than this key may ask for", headers)
     if operation.scope is not None and not caller.may(operation.scope):
         raise Refused(403, f"this key has not the scope {operation.scope.value}")
     body: Any = None
     if operation.raw_body or operation.body is not None:
-        headers = {name.encode(): value.encode() for name, value in request.headers.items()}
-        body = await bodies.read(headers, request.receive, operation.max_body)
+        given = {name.encode(): value.encode() for name, value in request.headers.items()}
+        if operation.gzip and given.get(b"content-encoding", b"").lower() == b"gzip":
+            del given[b"content-encoding"]
+        body = await bodies.read(given, request.receive, operation.max_body)
     if operation.body is not None:
         body = _parsed(operation.body, body)
     return Call(platform, caller, request, dict(request.path_params), dict(request.query_params), body)

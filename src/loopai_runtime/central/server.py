@@ -89,6 +89,7 @@ async def _serve(
             server.should_exit = True
 
         def stop() -> None:
+            platform.draining = True
             if not leaving:
                 leaving.append(loop.create_task(leave()))
 

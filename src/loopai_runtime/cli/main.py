@@ -26,6 +26,7 @@ from loopai_runtime.cli import (
     scan,
     serve,
     spec,
+    telemetry,
     validate,
     versions,
 )
@@ -106,6 +107,7 @@ for _module in (
     analyze,
     central,
     logs,
+    telemetry,
     operate,
     keys,
     completion,

@@ -262,9 +262,13 @@ def _from_its_directory(key: str, given: Given) -> Given:
 
 def _derived(given: Mapping[str, Given]) -> dict[str, Given]:
     """Defaults that follow from other keys."""
-    mode = given.get("runtime.mode")
-    hybrid = mode is not None and mode.value == "hybrid"
-    return {"rollout.auto": Given(True, DEFAULT)} if hybrid and "rollout.auto" not in given else {}
+    derived: dict[str, Given] = {}
+    mode, privacy = given.get("runtime.mode"), given.get("telemetry.privacy_mode")
+    if mode is not None and mode.value == "hybrid":
+        derived["rollout.auto"] = Given(True, DEFAULT)
+    if privacy is not None and privacy.value == PrivacyMode.PERMISSIVE:
+        derived |= {f"privacy.{name}": Given(False, DEFAULT) for name in ("pii_detection", "sample_only")}
+    return {key: value for key, value in derived.items() if key not in given}
 
 
 def nested(values: Mapping[str, Any]) -> dict[str, Any]:

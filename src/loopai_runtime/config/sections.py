@@ -201,6 +201,9 @@ class Telemetry(Section):
         PrivacyMode.BALANCED,
         description="strict: aggregates and keyed hashes; balanced: also redacted samples; permissive: everything",
     )
+    max_spool_mb: int = Field(
+        256, ge=1, le=1_000_000, description="MB (10^6 bytes) that wait to be sent at most; the oldest go first"
+    )
 
 
 class Storage(Section):
@@ -252,11 +255,14 @@ class Retention(Section):
 
 class Privacy(Section):
     pii_detection: bool = Field(
-        True, description="redact personal data before anything leaves; false only with privacy_mode permissive"
+        True,
+        description="redact personal data before anything leaves; false only with privacy_mode permissive, "
+        "whose default it is",
     )
     hash_inputs: bool = Field(False, description="inputs leave as keyed hashes (HMAC) in any mode")
     sample_only: bool = Field(
-        True, description="only sampled records leave; false only with privacy_mode permissive"
+        True,
+        description="only sampled records leave; false only with privacy_mode permissive, whose default it is",
     )
     min_support: int = Field(
         2,
@@ -302,6 +308,11 @@ class Oracle(Section):
 
 
 class Central(Section):
+    database_url: Key | None = Field(
+        None,
+        description="the platform's database, such as postgresql+psycopg://user:password@host/name; null: SQLite "
+        "in the data directory",
+    )
     blobs: str | None = Field(
         None,
         min_length=1,

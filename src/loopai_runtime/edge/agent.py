@@ -18,6 +18,7 @@ from loopai_runtime.flows.serve import Traffic
 from loopai_runtime.http.limits import RateLimit
 from loopai_runtime.layout import make_dir
 from loopai_runtime.sandbox import Pool
+from loopai_runtime.telemetry import state as telemetry
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -49,7 +50,7 @@ class Edge:
         self.log = LiveLog(layout, fsync=config.storage.fsync, on_full=config.storage.on_full)
         self.metrics = Metrics()
         self.traffic = Traffic(self.pool, self.log, layout, config, self.metrics.watch)
-        self.metrics.follow(self.traffic, self.pool, self.log)
+        self.metrics.follow(self.traffic, self.pool, self.log, lambda: telemetry.load(layout))
         self.pages = Pages(self.traffic, self.metrics, self.log, layout)
         self.deployment_id = layout.deployment_id(config)
         rate = config.server.rate_limit

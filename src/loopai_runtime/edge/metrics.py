@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 
+from loopai_runtime.errors import LoopaiError
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from prometheus_client.core import Metric
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from loopai_runtime.flows.execute import Result
     from loopai_runtime.flows.serve import Traffic
     from loopai_runtime.sandbox import Pool
+    from loopai_runtime.telemetry.state import State
 
 BUCKETS_MS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 1000.0)
 
@@ -75,6 +78,7 @@ class Metrics:
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
         self._parts: tuple[Traffic, Pool, LiveLog] | None = None
+        self._telemetry: Callable[[], State] | None = None
 
     def watch(self, result: Result) -> None:
         """Count one execution."""
@@ -117,9 +121,10 @@ class Metrics:
             )
         return found
 
-    def follow(self, traffic: Traffic, pool: Pool, kept: LiveLog) -> None:
+    def follow(self, traffic: Traffic, pool: Pool, kept: LiveLog, telemetry: Callable[[], State]) -> None:
         """Whose state is part of what is said."""
         self._parts = (traffic, pool, kept)
+        self._telemetry = telemetry
 
     def text(self) -> bytes:
         return generate_latest(self._registry)
@@ -160,6 +165,8 @@ class Metrics:
         yield refused
         if self._parts is not None:
             yield from _state(*self._parts)
+        if self._telemetry is not None:
+            yield from _reporting(self._telemetry)
         if self.link is not None:
             yield from _platform(self.link)
 
@@ -182,6 +189,21 @@ def _state(traffic: Traffic, pool: Pool, kept: LiveLog) -> Iterator[Metric]:
         rates.add_metric([task_id], lane.service.sampling_rate)
     yield versions
     yield rates
+
+
+def _reporting(telemetry: Callable[[], State]) -> Iterator[Metric]:
+    try:
+        state = telemetry()
+    except LoopaiError:  # it cannot be read now, which is no reason to say nothing of the rest
+        return
+    dropped = CounterMetricFamily(
+        "loopai_telemetry_dropped", "Records that will never reach the platform.", labels=["reason"]
+    )
+    for reason, count in sorted({"quota": 0, **state.dropped}.items()):
+        dropped.add_metric([reason], count)
+    yield dropped
+    yield CounterMetricFamily("loopai_telemetry_sent_records", "Records that arrived.", state.sent_records)
+    yield GaugeMetricFamily("loopai_telemetry_failed_attempts", "Uploads that failed in a row.", state.attempts)
 
 
 def _platform(link: Link) -> Iterator[Metric]:

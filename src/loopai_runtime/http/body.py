@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import zlib
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
@@ -17,6 +18,20 @@ Receive = Callable[[], Awaitable[Message]]
 
 class Disconnected(Exception):
     """The client went away before its request was complete."""
+
+
+def inflated(content: bytes, most: int) -> bytes:
+    """The one gzip member that a body is, of at most `most` bytes. Raises Refused (400, 413)."""
+    inflating = zlib.decompressobj(16 + zlib.MAX_WBITS)
+    try:
+        plain = inflating.decompress(content, most + 1)
+    except zlib.error:
+        raise Refused(400, "the body is no gzip") from None
+    if len(plain) > most:
+        raise Refused(413, f"the body unfolds to more than {most} bytes")
+    if not inflating.eof or inflating.unused_data:
+        raise Refused(400, "the body is no whole gzip")
+    return plain
 
 
 async def read(headers: dict[bytes, bytes], receive: Receive, most: int = MAX_BYTES) -> bytes:

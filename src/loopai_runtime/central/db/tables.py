@@ -11,6 +11,7 @@ from sqlalchemy import (
     Float,
     ForeignKey,
     ForeignKeyConstraint,
+    Index,
     Integer,
     LargeBinary,
     MetaData,
@@ -124,4 +125,61 @@ audit = Table(
     Column("who", String(63), nullable=False),
     Column("what", String(100), nullable=False),
     Column("facts", JSON, nullable=False),
+)
+
+# --- what deployments report
+
+
+def _deployment() -> Column[Any]:
+    return Column("deployment_id", String(63), primary_key=True)
+
+
+telemetry_batches = Table(
+    "telemetry_batches",
+    metadata,
+    _tenant(),
+    _deployment(),
+    Column("idempotency_key", String(255), primary_key=True),
+    Column("sha256", String(64), nullable=False),
+    Column("accepted", Integer, nullable=False),
+    Column("duplicates", Integer, nullable=False),
+    Column("received_at", String(32), nullable=False),
+)
+
+telemetry_boots = Table(
+    "telemetry_boots",
+    metadata,
+    _tenant(),
+    _deployment(),
+    Column("boot", String(32), primary_key=True),
+    Column("last_seq", BigInteger, nullable=False),
+    Column("received", BigInteger, nullable=False),
+)
+
+telemetry_records = Table(
+    "telemetry_records",
+    metadata,
+    _tenant(),
+    _deployment(),
+    Column("boot", String(32), primary_key=True),
+    Column("seq", BigInteger, primary_key=True),
+    Column("kind", String(16), nullable=False),
+    Column("task_id", String(63)),
+    Column("version", Integer),
+    Column("execution_id", String(64)),
+    Column("at", String(32), nullable=False),
+    Column("received_at", String(32), nullable=False),
+    Column("payload", JSON, nullable=False),
+    Index("telemetry_records_of_task", "tenant_id", "task_id", "kind", "execution_id"),
+)
+
+telemetry_days = Table(
+    "telemetry_days",
+    metadata,
+    _tenant(),
+    Column("task_id", String(63), primary_key=True),
+    _deployment(),
+    Column("day", String(10), primary_key=True),
+    Column("counts", JSON, nullable=False),
+    Column("checked", JSON, nullable=False),
 )
