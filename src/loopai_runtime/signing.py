@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 FILE = "signature.json"
 _MEMBERS = {"schema": 1, "algorithm": "ed25519"}
+_NAMES = {*_MEMBERS, "digest", "key", "signature"}
 
 
 class Signer:
@@ -51,25 +52,20 @@ def check(content: bytes, digest: str, where: str, pinned: str | None = None) ->
     """
     try:
         said = jsonl.loads(content)
-        parts = [bytes.fromhex(said[name]) for name in ("key", "signature")]
-        known = all(said[name] == value for name, value in _MEMBERS.items()) and set(said) <= {
-            *_MEMBERS,
-            "digest",
-            "key",
-            "signature",
-        }
+        public, signature = (bytes.fromhex(said[name]) for name in ("key", "signature"))
+        known = said == {**said, **_MEMBERS} and set(said) == _NAMES
     except (InputError, TypeError, KeyError, ValueError, AttributeError):
         known = False
     if not known:
         raise TamperedArtifact(f"{FILE} is no signature that this release knows", where=where, hint=_HINT)
-    key: str = said["key"].lower()
+    key = public.hex()
     if pinned is not None and key != pinned.lower():
         raise TamperedArtifact(
             f"it is signed by the key {key}, and the pinned one is {pinned}",
             where=where,
             hint="if the platform did change its key, set cloud.pinned_key to the new one",
         )
-    if said["digest"] != digest or not _is_signed(parts[0], parts[1], digest):
+    if said["digest"] != digest or not _is_signed(public, signature, digest):
         raise TamperedArtifact(
             f"{FILE} does not sign what is here (SHA-256 of the artifact {digest})", where=where, hint=_HINT
         )

@@ -71,7 +71,7 @@ def _refuse_personal_data(name: str, found: bundle.Bundle) -> None:
     shown = ", ".join(f"{leak.place} ({leak.kind} {leak.masked})" for leak in places[:_SHOWN])
     more = f" and {len(places) - _SHOWN} more" if len(places) > _SHOWN else ""
     raise PersonalData(
-        f"was not pushed: it holds personal data: {shown}{more}",
+        f"holds personal data and was not pushed: {shown}{more}",
         where=name,
         hint=f"loopai verify {name} --pii lists it all; generate the version again from examples without it",
     )
