@@ -17,6 +17,7 @@ from loopai_runtime.central.blobs import blobs_of
 from loopai_runtime.central.database import database_of
 from loopai_runtime.central.db.tables import api_keys, audit, tenants
 from loopai_runtime.central.execution import Execution
+from loopai_runtime.central.generation import Generations
 from loopai_runtime.central.limits import CallerLimits
 from loopai_runtime.central.news import News
 from loopai_runtime.central.repository import Repository
@@ -67,6 +68,7 @@ class Platform:
         )
         self.news = News(self)
         self.execution = Execution(self)
+        self.generations = Generations(self)
         self._threads = ThreadPoolExecutor(_THREADS, "platform")
 
     async def thread(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -104,6 +106,7 @@ class Platform:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.news.close()
+        await self.generations.close()
         await self.execution.close()
         await self.pool.__aexit__(None, None, None)
         self._threads.shutdown()
@@ -115,6 +118,7 @@ class Platform:
         The key is on disk before it counts, so that whoever kills this finds a way in the next time.
         """
         self.db.upgrade()
+        self.generations.clear()
         with self.db.write() as connection:
             row = {"id": FIRST_TENANT, "name": FIRST_TENANT, "created_at": utc_now()}
             connection.execute(self.db.insert_new(tenants), row)

@@ -15,6 +15,7 @@ from loopai_runtime.central import (
     artifact_routes,
     deployment_routes,
     execution_routes,
+    generation_routes,
     key_routes,
     task_routes,
     telemetry_routes,
@@ -43,6 +44,7 @@ OPERATIONS = (
     *key_routes.OPERATIONS,
     *artifact_routes.OPERATIONS,
     *execution_routes.OPERATIONS,
+    *generation_routes.OPERATIONS,
     *telemetry_routes.OPERATIONS,
     Operation("GET", "/metrics", metrics, Scope.READ, "Prometheus metrics"),
 )

@@ -137,7 +137,7 @@ async def _call(platform: Platform, operation: Operation, request: Request) -> C
 
 def _parsed(kind: type[BaseModel], content: bytes) -> BaseModel:
     try:
-        return kind.model_validate(jsonl.loads(content))
+        return kind.model_validate(jsonl.loads(content or b"{}"))  # nothing is the same as no members
     except InputError as error:
         raise UsageError(error.message) from None
     except ValidationError as error:
