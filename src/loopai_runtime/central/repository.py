@@ -209,6 +209,7 @@ def _last(connection: Connection, tenant_id: str, task_id: str) -> int:
 
 def _row(connection: Connection, tenant_id: str, task_id: str, version: int) -> Mapping[str, Any]:
     """Raises NotFound."""
+    _require_task(connection, tenant_id, task_id)
     wanted = select(artifacts).where(*_of(tenant_id, task_id), artifacts.c.version == version)
     row = connection.execute(wanted).mappings().first()
     if row is None:
