@@ -38,6 +38,7 @@ _PROBLEM = {
 _PARAMETER = re.compile(r"\{(\w+)\}")
 _SLUG = "^[a-z0-9][a-z0-9-]{0,62}$"
 _PATTERNS = {"task_id": _SLUG, "deployment_id": _SLUG, "version": "^v[1-9][0-9]{0,8}$"}
+_BYTES = {"type": "string", "format": "binary"}
 _REF = "#/components/schemas/{model}"
 
 
@@ -70,10 +71,11 @@ def _operation(operation: Operation, schemas: dict[str, Any]) -> dict[str, Any]:
         "responses": said,
     }
     if operation.body is not None or operation.raw_body:
-        content: dict[str, Any] = {"schema": _schema(operation.body, schemas)}
+        is_zip = operation.path.endswith("/upload")
+        content: dict[str, Any] = {"schema": _BYTES if is_zip else _schema(operation.body, schemas)}
         if "request" in operation.examples:
             content["example"] = operation.examples["request"]
-        kind = "application/zip" if operation.path.endswith("/upload") else "application/json"
+        kind = "application/zip" if is_zip else "application/json"
         made["requestBody"] = {"required": True, "content": {kind: content}}
     return made
 

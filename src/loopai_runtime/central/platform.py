@@ -14,7 +14,7 @@ from sqlalchemy import insert, select
 
 from loopai_runtime.central.access import Keys, Scope
 from loopai_runtime.central.blobs import blobs_of
-from loopai_runtime.central.db.database import Database
+from loopai_runtime.central.database import database_of
 from loopai_runtime.central.db.tables import api_keys, audit, tenants
 from loopai_runtime.central.execution import Execution
 from loopai_runtime.central.generation import Generations
@@ -51,8 +51,7 @@ class Platform:
     def __init__(self, config: Config, layout: Layout) -> None:
         self.config = config
         self.layout = layout
-        place = make_dir(layout.root / "central")
-        self.db = Database(_database_url(config) or f"sqlite:///{place / 'central.db'}")
+        self.db = database_of(layout, config)
         self.keys = Keys(self.db)
         self.limits = CallerLimits()
         self.requests: Counter[int] = Counter()
@@ -129,7 +128,3 @@ class Platform:
         self.keys.create(
             FIRST_TENANT, "admin", [Scope.ADMIN], before=lambda key: replace_file(path, f"{key}\n".encode())
         )
-
-
-def _database_url(config: Config) -> str | None:
-    return None if config.central.database_url is None else config.central.database_url.get_secret_value()

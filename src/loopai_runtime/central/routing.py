@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -79,8 +80,13 @@ def response_of(answer: problems.Response) -> Response:
 
 def _endpoint(platform: Platform, operation: Operation) -> Callable[[Request], Awaitable[Response]]:
     async def counted(request: Request) -> Response:
+        began = time.perf_counter()
         response = await endpoint(request)
         platform.requests[response.status_code] += 1
+        took_ms = (time.perf_counter() - began) * 1000
+        # the path without its query, which may hold a key
+        extra = {"status": response.status_code, "method": operation.method, "path": request.url.path[:300]}
+        log.info("answered in %.1f ms", took_ms, extra=extra)
         return response
 
     async def endpoint(request: Request) -> Response:

@@ -106,6 +106,8 @@ class Follower:
             self._say(task_id, f"the platform has v{version}; loopai pull {task_id}@{version} fetches it")
             return 0
         pulled = pull(f"{task_id}@{version}", self._layout, self._config)
+        if pulled.why_kept is not None:
+            raise Unreachable(pulled.why_kept)
         if not pulled.already:
             log.info("pulled %s v%d", task_id, pulled.version)
         self._let_in(task_id, pulled.version)

@@ -19,6 +19,7 @@ from loopai_runtime.errors import (
     LoopaiError,
     NotFound,
     Unreachable,
+    UsageError,
 )
 from loopai_runtime.outbound import Outbound, place_of
 
@@ -31,7 +32,14 @@ TIMEOUT_S = 30.0
 UPLOAD_S = 600.0
 MAX_BODY = 52 * 2**20
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,15})-([0-9]{1,15})/([0-9]{1,15})")
-_ERRORS: dict[int, type[LoopaiError]] = {401: AuthError, 403: AuthError, 404: NotFound, 429: Busy, 503: Busy}
+_ERRORS: dict[int, type[LoopaiError]] = {
+    400: UsageError,
+    401: AuthError,
+    403: AuthError,
+    404: NotFound,
+    429: Busy,
+    503: Busy,
+}
 
 
 class PlatformClient:
@@ -123,6 +131,9 @@ class PlatformClient:
     def post(self, path: str, body: Any) -> dict[str, Any]:
         headers = {"content-type": "application/json"}
         return self._read(self._send("POST", path, content=jsonl.encode(body), headers=headers))
+
+    def delete(self, path: str) -> dict[str, Any]:
+        return self._read(self._send("DELETE", path))
 
     def close(self) -> None:
         self._http.close()

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import socket
+import ssl
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -210,3 +215,68 @@ def test_health_metrics_and_description(platform: PlatformProcess) -> None:
     operation_ids = [each["operationId"] for methods in found["paths"].values() for each in methods.values()]
     assert len(set(operation_ids)) == len(operation_ids)
     assert platform.call("DELETE", "/readyz")[0] == 405
+
+
+def test_a_head_that_never_ends_is_cut_off(platform: PlatformProcess) -> None:
+    port = int(platform.url.rpartition(":")[2])
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as slow:
+        slow.sendall(b"GET /api/v1/tasks HTTP/1.1\r\nX-Drip: ")
+        began = time.monotonic()
+        for _ in range(30):
+            try:
+                slow.sendall(b"x")
+            except OSError:
+                break
+            slow.settimeout(0.5)
+            try:
+                if slow.recv(1) == b"":
+                    break
+            except TimeoutError:
+                continue
+        assert 8 < time.monotonic() - began < 14
+
+
+def test_every_request_is_in_the_log_without_its_query(platform: PlatformProcess) -> None:
+    platform.call("GET", f"/api/v1/tasks/logged-once?access_token={platform.admin_key}")
+    lines = [json.loads(line) for line in platform.log if b"logged-once" in line]
+    assert [(line["status"], line["method"], line["path"]) for line in lines] == [
+        (404, "GET", "/api/v1/tasks/logged-once")
+    ]
+    assert not [line for line in platform.log if platform.admin_key.encode() in line]
+
+
+def test_tls_is_1_3_and_nothing_older(tmp_path: Path) -> None:
+    name = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1", "-days", "2"]
+    files = ["-keyout", str(tmp_path / "key.pem"), "-out", str(tmp_path / "cert.pem")]
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", *files, *name]
+    subprocess.run(command, check=True, capture_output=True)
+    pair = ("--tls-cert", tmp_path / "cert.pem", "--tls-key", tmp_path / "key.pem")
+    with running(tmp_path / "data", *pair) as platform:
+        assert platform.url.startswith("https://")
+        port = int(platform.url.rpartition(":")[2])
+        context = ssl.create_default_context(cafile=str(tmp_path / "cert.pem"))
+        with (
+            socket.create_connection(("127.0.0.1", port)) as plain,
+            context.wrap_socket(plain, server_hostname="127.0.0.1") as wrapped,
+        ):
+            assert wrapped.version() == "TLSv1.3"
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
+        with socket.create_connection(("127.0.0.1", port)) as plain, pytest.raises(ssl.SSLError):
+            context.wrap_socket(plain, server_hostname="127.0.0.1")
+
+
+def test_a_second_platform_on_the_same_directory_says_so(platform: PlatformProcess) -> None:
+    command = [sys.executable, "-m", "loopai_runtime", "central", "start", "--port", "0"]
+    done = subprocess.run([*command, "--data-dir", str(platform.root)], capture_output=True, timeout=30)
+    assert done.returncode == 6
+    assert b"already served" in done.stderr
+
+
+def test_it_is_ready_within_two_seconds_from_a_clean_directory(tmp_path: Path) -> None:
+    took = []
+    for n in range(3):
+        began = time.monotonic()
+        with running(tmp_path / str(n)) as platform:
+            assert platform.call("GET", "/readyz")[1] == {"ready": True}
+            took.append(time.monotonic() - began)
+    assert min(took) < 2
