@@ -73,7 +73,11 @@ class Repository:
 
     def publish(self, tenant_id: str, task_id: str, content: bytes, by: str) -> Published:
         """Store a bundle as the next version of its task. Raises InputError, PolicyRefused, StorageError, Busy."""
-        found = self._checked(task_id, content)
+        found = _read(task_id, content)
+        with self._db.read() as connection:
+            if same := _same(connection, tenant_id, task_id, found.digest):
+                return same
+        check_policy(found, self._config)
         with self._numbering:
             for _ in range(_TRIES):
                 try:
@@ -81,16 +85,6 @@ class Repository:
                 except IntegrityError:  # another process was faster
                     continue
         raise Busy(f"too many versions of {task_id} come in at the same time")
-
-    def _checked(self, task_id: str, content: bytes) -> Bundle:
-        try:
-            found = archive.unzip(content, "the bundle")
-        except TamperedArtifact as error:
-            raise InputError(error.message, hint=error.hint) from None
-        if found.artifact.task_id != task_id:
-            raise InputError(f"the bundle is of the task {found.artifact.task_id}, not {task_id}")
-        check_policy(found, self._config)
-        return found
 
     def _numbered(self, tenant_id: str, task_id: str, found: Bundle, by: str) -> Published:
         with self._db.read() as connection:
@@ -170,6 +164,17 @@ class Repository:
             said = {"deprecated_at": utc_now(), "deprecated_reason": reason}
             ours = (*_of(tenant_id, task_id), artifacts.c.version == version)
             connection.execute(update(artifacts).where(*ours, artifacts.c.deprecated_at.is_(None)).values(said))
+
+
+def _read(task_id: str, content: bytes) -> Bundle:
+    """The bundle of a task. Raises InputError."""
+    try:
+        found = archive.unzip(content, "the bundle")
+    except TamperedArtifact as error:
+        raise InputError(error.message, hint=error.hint) from None
+    if found.artifact.task_id != task_id:
+        raise InputError(f"the bundle is of the task {found.artifact.task_id}, not {task_id}")
+    return found
 
 
 def _ours(found: Bundle, version: int, signature: bytes) -> Bundle:
