@@ -340,6 +340,26 @@ class Layout:
         return self.root / "run"
 
     # --- the platform
+    @property
+    def blobs(self) -> Path:
+        """The platform's bundles, where `central.blobs` does not name another place."""
+        return self.root / "central" / "blobs"
+
+    @property
+    def generations(self) -> Path:
+        """Where the platform writes programs, a folder each while it does."""
+        return self.root / "central" / "generations"
+
+    @property
+    def pulls(self) -> Path:
+        """Bundles as far as they have been downloaded, by the SHA-256 of the whole."""
+        return self.cache("pulls")
+
+    @property
+    def platform_key(self) -> Path:
+        """The key by which the platform signs, as this deployment first met it."""
+        return self.config_file.with_name("platform.key")
+
     def tenant(self, tenant_id: str) -> Layout:
         """What the platform keeps of a tenant whose tasks it executes: a data directory as any other."""
         found = Layout(self.root / "central" / "tenants" / _plain(tenant_id))

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import insert, select, update
 
 from loopai_runtime.central.db.tables import api_keys
-from loopai_runtime.errors import Busy, NotFound
+from loopai_runtime.errors import NotFound, UsageError
 from loopai_runtime.models import utc_now
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from loopai_runtime.central.db.database import Database
 
@@ -67,9 +67,14 @@ class Keys:
         *,
         deployment_id: str | None = None,
         rate_per_minute: float | None = None,
+        before: Callable[[str], None] = lambda _key: None,
     ) -> tuple[str, str]:
-        """The id of a new key, and the key, which is shown this once. Raises Busy where two are active already."""
+        """The id of a new key, and the key, which is shown this once; `before` sees it before it counts.
+
+        Raises UsageError where a deployment has two.
+        """
         key_id, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
+        key = f"{PREFIX}_{key_id}_{secret}"
         row = {
             "id": key_id,
             "tenant_id": tenant_id,
@@ -90,9 +95,26 @@ class Keys:
                     )
                 ).all()
                 if len(active) >= ACTIVE_PER_DEPLOYMENT:
-                    raise Busy(f"{deployment_id} has two active keys", hint="revoke one of them first")
+                    raise UsageError(f"{deployment_id} has two active keys", hint="revoke one of them first")
+            before(key)
             connection.execute(insert(api_keys), row)
-        return key_id, f"{PREFIX}_{key_id}_{secret}"
+        return key_id, key
+
+    def rotate(self, tenant_id: str, key_id: str) -> tuple[str, str]:
+        """Another key with the same name, scopes, deployment and rate. Raises NotFound, and as `create`."""
+        old = api_keys.c
+        with self._db.read() as connection:
+            mine = (old.tenant_id == tenant_id, old.id == key_id, old.revoked_at.is_(None))
+            row = connection.execute(select(api_keys).where(*mine)).mappings().first()
+        if row is None:
+            raise NotFound(f"no key {key_id[:40]!r}")
+        return self.create(
+            tenant_id,
+            row["name"],
+            [Scope(name) for name in row["scopes"]],
+            deployment_id=row["deployment_id"],
+            rate_per_minute=row["rate_per_minute"],
+        )
 
     def list(self, tenant_id: str) -> Sequence[dict[str, Any]]:
         columns = [column for column in api_keys.c if column.name != "hash"]
@@ -106,7 +128,7 @@ class Keys:
         with self._db.write() as connection:
             done = connection.execute(update(api_keys).where(*mine).values(revoked_at=utc_now()))
             if not done.rowcount:
-                raise NotFound(f"no key {key_id!r}")
+                raise NotFound(f"no key {key_id[:40]!r}")
         with self._lock:
             self._known.pop(key_id, None)
 

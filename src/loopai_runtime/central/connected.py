@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import delete, insert, select, update
 
 from loopai_runtime.central.db.tables import api_keys, deployment_tasks, deployments, metrics, tasks
 
@@ -60,3 +61,10 @@ def keep(db: Database, beats: dict[tuple[str, str], dict[str, Any]], reports: li
             )
         if reports:
             connection.execute(insert(metrics), reports)
+
+
+def forget(db: Database, days: int) -> None:
+    """Metrics of more than `days` days ago."""
+    before = (datetime.now(UTC) - timedelta(days=days)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    with db.write() as connection:
+        connection.execute(delete(metrics).where(metrics.c.at < before))

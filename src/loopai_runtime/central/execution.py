@@ -14,11 +14,12 @@ import logging
 import math
 import time
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
 from loopai_runtime.central import serving
+from loopai_runtime.central.share import Share
 from loopai_runtime.datasets import raw
 from loopai_runtime.datasets.live_log import LiveLog
 from loopai_runtime.errors import LoopaiError, NotFound
@@ -28,50 +29,18 @@ from loopai_runtime.flows.serve import Traffic
 from loopai_runtime.http.problem import of_error, problem
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from loopai_runtime.central.access import Caller
     from loopai_runtime.central.platform import Platform
     from loopai_runtime.flows.answering import Route
     from loopai_runtime.flows.execute import Result
     from loopai_runtime.http.problem import Response
     from loopai_runtime.layout import Layout
-    from loopai_runtime.sandbox import Outcome, Pool, Program
 
 log = logging.getLogger(__name__)
 
-MOST_OF_ONE_TENANT = 256
-"""Calls of one tenant under way: nobody can fill the pool alone."""
 _LOOK_EVERY_S = 2.0  # at most, for what another process has changed
 _PRUNE_EVERY_S = 3600.0
 _DRAIN_S = 30.0
-
-
-class Share:
-    """One tenant's part of the pool."""
-
-    def __init__(self, pool: Pool, tenant_id: str) -> None:
-        self._pool = pool
-        self._prefix = f"{tenant_id}/"
-        self._under_way = 0
-
-    @property
-    def is_full(self) -> bool:
-        return self._under_way >= MOST_OF_ONE_TENANT or self._pool.is_full
-
-    async def load(self, program: Program) -> None:
-        await self._pool.load(replace(program, key=self._prefix + program.key))
-
-    def unload(self, key: str) -> None:
-        self._pool.unload(self._prefix + key)
-
-    def submit(self, key: str, payload: bytes, done: Callable[[Outcome], None]) -> None:
-        def ended(outcome: Outcome) -> None:
-            self._under_way -= 1
-            done(outcome)
-
-        self._pool.submit(self._prefix + key, payload, ended)
-        self._under_way += 1
 
 
 @dataclass(slots=True)
@@ -142,7 +111,7 @@ class Execution:
             config = self._platform.config
             layout = self._platform.layout.tenant(tenant_id)
             kept = LiveLog(layout, fsync=config.storage.fsync, on_full=config.storage.on_full)
-            share = Share(self._platform.pool, tenant_id)
+            share = Share(self._platform.pool, tenant_id, config.execution.worker_count)
             traffic = Traffic(share, kept, layout, config, self._watch, defers=False)
             tenant = Tenant(layout, kept, traffic, Answers(traffic))
             self._tenants[tenant_id] = tenant

@@ -58,11 +58,48 @@ async def chosen(call: Call) -> dict[str, Any]:
     return {"task_id": task_id, "version": version, **told}
 
 
+_INPUT = {"input": {"text": "Buy now!"}}
+_ONE, _MANY = {"request": _INPUT}, {"request": {"items": [_INPUT]}}
 _TASK = "/api/v1/tasks/{task_id}"
 OPERATIONS = (
-    Operation("POST", "/v1/execute/{task_id}", execute, Scope.EXECUTE, "Execute an input", raw_body=True),
-    Operation("POST", f"{_TASK}/execute", execute, Scope.EXECUTE, "Execute an input", raw_body=True),
-    Operation("POST", f"{_TASK}/batch", batch, Scope.EXECUTE, "Execute up to 1000 inputs", raw_body=True),
+    Operation(
+        "POST",
+        "/v1/execute/{task_id}",
+        execute,
+        Scope.EXECUTE,
+        "Execute an input",
+        raw_body=True,
+        is_counted=False,
+        examples=_ONE,
+    ),
+    Operation(
+        "POST",
+        f"{_TASK}/execute",
+        execute,
+        Scope.EXECUTE,
+        "Execute an input",
+        raw_body=True,
+        is_counted=False,
+        examples=_ONE,
+    ),
+    Operation(
+        "POST",
+        f"{_TASK}/batch",
+        batch,
+        Scope.EXECUTE,
+        "Execute up to 1000 inputs",
+        raw_body=True,
+        is_counted=False,
+        examples=_MANY,
+    ),
     Operation("GET", f"{_TASK}/active", chosen, Scope.READ, "The version that executes"),
-    Operation("PUT", f"{_TASK}/active", choose, Scope.PUBLISH, "Let another version execute", body=Choice),
+    Operation(
+        "PUT",
+        f"{_TASK}/active",
+        choose,
+        Scope.PUBLISH,
+        "Let another version execute",
+        body=Choice,
+        examples={"request": {"version": 1}},
+    ),
 )

@@ -18,6 +18,7 @@ from loopai_runtime.central import connected
 from loopai_runtime.central.access import Scope
 from loopai_runtime.central.reports import Beat, TaskMetrics, TaskName, read
 from loopai_runtime.http.limits import RateLimit
+from loopai_runtime.http.problem import Refused
 from loopai_runtime.models import utc_now
 from loopai_runtime.signalr.hub import Hub, HubException, Options, bearer_token
 
@@ -37,7 +38,8 @@ PATH = "/hubs/loopai"
 MAX_MESSAGE_BYTES = 32 * 1024
 CALLS_A_SECOND = 20.0  # of one key
 _WRITE_EVERY_S = 1.0
-_LOOK_FOR_REVOKED_EVERY = 5  # writes
+_LOOK_FOR_REVOKED_EVERY, _FORGET_EVERY = 5, 3600  # writes
+_MOST_WAITING = 10_000
 _BEAT, _METRICS = TypeAdapter(Beat), TypeAdapter(TaskMetrics)
 
 
@@ -119,7 +121,11 @@ class News:
 
     async def _authenticate(self, request: HTTPConnection) -> Caller | None:
         token = bearer_token(request)
-        caller = await self._platform.thread(self._platform.keys.check, token) if token else None
+        address = request.client.host if request.client else ""
+        try:
+            caller = await self._platform.caller_of(token, address) if token else None
+        except Refused:  # too many guesses
+            return None
         return caller if caller and _may(caller, Scope.READ, Scope.TELEMETRY) else None
 
     async def _welcome(self, connection: Connection) -> None:
@@ -191,14 +197,26 @@ class News:
                 await self._write()
                 if rounds % _LOOK_FOR_REVOKED_EVERY == 0:
                     await self._look_for_revoked()
+                if rounds % _FORGET_EVERY == 1:
+                    await self._forget_old()
             except Exception as error:
                 log.error("what the hub heard could not be written: %s", type(error).__name__)
 
     async def _write(self) -> None:
         beats, self._beats = self._beats, {}
         reports, self._metrics = self._metrics, []
-        if beats or reports:
+        if not beats and not reports:
+            return
+        try:
             await self._platform.thread(connected.keep, self._platform.db, beats, reports)
+        except Exception:
+            self._metrics[:0] = reports[:_MOST_WAITING]  # the next time; a heartbeat comes again by itself
+            raise
+
+    async def _forget_old(self) -> None:
+        await self._platform.thread(
+            connected.forget, self._platform.db, self._platform.config.storage.retention_days
+        )
 
     async def _look_for_revoked(self) -> None:
         """Keys that another process revoked."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import math
+import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -16,6 +18,7 @@ from loopai_runtime.errors import AuthError, InputError, LoopaiError, UsageError
 from loopai_runtime.http import body as bodies
 from loopai_runtime.http import problem as problems
 from loopai_runtime.http.problem import Refused, of_error, problem
+from loopai_runtime.signalr.logs import report
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -58,6 +61,9 @@ class Operation:
     raw_body: bool = False
     gzip: bool = False
     """Whether the raw body may come compressed; it is given to the handler as it came."""
+    max_body: int = bodies.MAX_BYTES
+    is_counted: bool = True
+    """Whether a call counts against its key's rate; where not, the handler sees to that."""
 
 
 def routes(platform: Platform, operations: Iterable[Operation]) -> list[BaseRoute]:
@@ -73,6 +79,16 @@ def response_of(answer: problems.Response) -> Response:
 
 
 def _endpoint(platform: Platform, operation: Operation) -> Callable[[Request], Awaitable[Response]]:
+    async def counted(request: Request) -> Response:
+        began = time.perf_counter()
+        response = await endpoint(request)
+        platform.requests[response.status_code] += 1
+        took_ms = (time.perf_counter() - began) * 1000
+        # the path without its query, which may hold a key
+        extra = {"status": response.status_code, "method": operation.method, "path": request.url.path[:300]}
+        log.info("answered in %.1f ms", took_ms, extra=extra)
+        return response
+
     async def endpoint(request: Request) -> Response:
         try:
             call = await _call(platform, operation, request)
@@ -84,12 +100,15 @@ def _endpoint(platform: Platform, operation: Operation) -> Callable[[Request], A
             return response_of((status, [*headers, *refused.headers], said))
         except bodies.Disconnected:
             return response_of(problem(499, "left", "the client went away"))
+        except Exception as error:
+            report(log, f"{operation.method} {operation.path}", error)
+            return response_of(problem(500, "internal", "this is a fault of the platform; its log says more"))
         if isinstance(answer, Response):
             return answer
         shown = answer.model_dump(mode="json") if isinstance(answer, BaseModel) else answer
         return Response(jsonl.encode(shown), operation.status, media_type="application/json")
 
-    return endpoint
+    return counted
 
 
 async def _call(platform: Platform, operation: Operation, request: Request) -> Call:
@@ -97,17 +116,20 @@ async def _call(platform: Platform, operation: Operation, request: Request) -> C
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     caller = None
     if scheme.lower() == "bearer" and token.strip():
-        caller = await platform.caller_of(token.strip())
+        caller = await platform.caller_of(token.strip(), request.client.host if request.client else "")
     if caller is None:
         raise AuthError("no key, or one that is not valid here")
+    if operation.is_counted and (wait_s := platform.limits.take(caller)):
+        headers = [(b"retry-after", b"%d" % math.ceil(wait_s))]
+        raise Refused(429, "more than this key may ask for", headers)
     if operation.scope is not None and not caller.may(operation.scope):
         raise Refused(403, f"this key has not the scope {operation.scope.value}")
     body: Any = None
     if operation.raw_body or operation.body is not None:
-        headers = {name.encode(): value.encode() for name, value in request.headers.items()}
-        if operation.gzip and headers.get(b"content-encoding", b"").lower() == b"gzip":
-            del headers[b"content-encoding"]
-        body = await bodies.read(headers, request.receive)
+        given = {name.encode(): value.encode() for name, value in request.headers.items()}
+        if operation.gzip and given.get(b"content-encoding", b"").lower() == b"gzip":
+            del given[b"content-encoding"]
+        body = await bodies.read(given, request.receive, operation.max_body)
     if operation.body is not None:
         body = _parsed(operation.body, body)
     return Call(platform, caller, request, dict(request.path_params), dict(request.query_params), body)
@@ -115,7 +137,7 @@ async def _call(platform: Platform, operation: Operation, request: Request) -> C
 
 def _parsed(kind: type[BaseModel], content: bytes) -> BaseModel:
     try:
-        return kind.model_validate(jsonl.loads(content))
+        return kind.model_validate(jsonl.loads(content or b"{}"))  # nothing is the same as no members
     except InputError as error:
         raise UsageError(error.message) from None
     except ValidationError as error:

@@ -62,11 +62,13 @@ async def _serve(
 ) -> None:
     import uvicorn
 
+    from loopai_runtime.http.patience import PatientProtocol
+
     async with Platform(config, layout) as platform:
         calm_the_collector()
         settings = uvicorn.Config(
             app(platform),
-            http="httptools",
+            http=PatientProtocol,
             ws="auto",
             ws_max_size=2 * MAX_MESSAGE_BYTES,
             ws_per_message_deflate=False,
@@ -89,6 +91,7 @@ async def _serve(
             server.should_exit = True
 
         def stop() -> None:
+            platform.draining = True
             if not leaving:
                 leaving.append(loop.create_task(leave()))
 

@@ -37,7 +37,7 @@ def start(
     from loopai_runtime.cli.options import settings
     from loopai_runtime.cli.render import out, say
     from loopai_runtime.errors import MissingExtra, UsageError
-    from loopai_runtime.http.serving import log_to_stderr
+    from loopai_runtime.http.serving import is_loopback, log_to_stderr
 
     try:
         from loopai_runtime.central.server import Exposure, serve
@@ -46,6 +46,8 @@ def start(
     if (tls_cert is None) != (tls_key is None):
         raise UsageError("--tls-cert and --tls-key belong together")
     loaded = settings(data_dir, config_file)
+    if tls_cert is None and not is_loopback(host):
+        say("warning: without --tls-cert keys and data cross the network as they are")
     log_to_stderr(loaded.config.logging.level)
     key = loaded.layout.secrets / "admin.key"
     is_first = not key.exists()

@@ -46,6 +46,7 @@ class Config(Section):
     rollout: sections.Rollout = sections.Rollout()
     oracle: sections.Oracle = sections.Oracle()
     llm: sections.Llm = sections.Llm()
+    central: sections.Central = sections.Central()
     logging: sections.Logging = sections.Logging()
 
     _origins: dict[str, Origin] = PrivateAttr(default_factory=dict)

@@ -69,6 +69,7 @@ def _lower(value: Any) -> Any:
 FilePath = Annotated[Path, AfterValidator(usable_path)]
 Url = Annotated[str, AfterValidator(_url)]
 Key = Annotated[SecretStr, AfterValidator(_key)]
+PublicKey = Annotated[str, Field(pattern="^[0-9a-fA-F]{64}$")]
 Days = Annotated[int, Field(ge=1, le=36_500)]
 
 
@@ -99,6 +100,9 @@ class Runtime(Section):
 class Cloud(Section):
     api_url: Url | None = Field(None, description="the platform's address; null: there is none")
     api_key: Key | None = Field(None, description="this deployment's credential to the platform")
+    pinned_key: PublicKey | None = Field(
+        None, description="the key by which the platform signs, 64 hexadecimal digits; null: the one first met"
+    )
     signalr_enabled: bool = Field(True, description="listen for the platform's news beside polling")
     poll_interval_sec: int = Field(
         60,
@@ -300,6 +304,19 @@ class Oracle(Section):
     max_usd_per_day: float | None = Field(None, ge=0, description="US dollars a day for each task's oracle")
     send: Literal["redacted", "full", "none"] | None = Field(
         None, description="what an LLM or HTTP oracle may see; null: redacted, but full to this machine (loopback)"
+    )
+
+
+class Central(Section):
+    database_url: Key | None = Field(
+        None,
+        description="the platform's database, such as postgresql+psycopg://user:password@host/name; null: SQLite "
+        "in the data directory",
+    )
+    blobs: str | None = Field(
+        None,
+        min_length=1,
+        description="where the platform keeps bundles: s3://bucket/prefix or a folder; null: the data directory",
     )
 
 

@@ -6,6 +6,7 @@ is kept in a cache; without it a version is looked at again, and found to be her
 
 from __future__ import annotations
 
+import importlib
 import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -87,6 +88,8 @@ class Follower:
 
     def _look_at(self, task_id: str) -> int:
         seen = self._seen.setdefault(task_id, Seen())
+        if self._pulls and not self._store.state(task_id).versions:
+            seen = Seen()  # whatever was here is gone
         found = self._client.versions(task_id, seen.etag)
         if found is None:
             return 0
@@ -103,6 +106,8 @@ class Follower:
             self._say(task_id, f"the platform has v{version}; loopai pull {task_id}@{version} fetches it")
             return 0
         pulled = pull(f"{task_id}@{version}", self._layout, self._config)
+        if pulled.why_kept is not None:
+            raise Unreachable(pulled.why_kept)
         if not pulled.already:
             log.info("pulled %s v%d", task_id, pulled.version)
         self._let_in(task_id, pulled.version)
@@ -117,10 +122,8 @@ class Follower:
             with self._layout.lock(task_id, 5.0):
                 self._store.activate(task_id, version, reason="the first version that came from the platform")
             log.info("%s v%d serves: nothing did before", task_id, version)
-        elif self._config.rollout.auto:
-            from loopai_runtime.flows import roll_out  # here, since most edges never start one
-
-            roll_out.start(self._layout, self._config, f"{task_id}@{version}")
+        elif self._config.rollout.auto and (rollouts := _rollouts()) is not None:
+            rollouts.start(self._layout, self._config, f"{task_id}@{version}")
             log.info("a rollout of %s v%d has started", task_id, version)
         else:
             log.info(
@@ -135,6 +138,8 @@ class Follower:
         if self._seen[task_id] == seen:
             return
         self._seen[task_id] = seen
+        if not self._pulls:
+            return  # said, not done: in another mode there is still something to do
         make_dir(self._file.parent)
         kept = {name: {"version": each.version, "etag": each.etag} for name, each in sorted(self._seen.items())}
         replace_file(self._file, jsonl.encode(kept))
@@ -144,6 +149,14 @@ class Follower:
         if self._said.get(task_id) != what:
             self._said[task_id] = what
             log.warning("%s: %s", task_id, what)
+
+
+def _rollouts() -> Any:
+    """The module of rollouts, here, since most edges never start one; None where there is none."""
+    try:
+        return importlib.import_module("loopai_runtime.flows.roll_out")
+    except ModuleNotFoundError:
+        return None
 
 
 def _read(path: Any) -> dict[str, Seen]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Self
 
 import httpx
 
 from loopai_runtime import jsonl
 from loopai_runtime._version import __version__
+from loopai_runtime.artifacts.puller import Piece
 from loopai_runtime.errors import (
     AuthError,
     Busy,
@@ -17,6 +19,7 @@ from loopai_runtime.errors import (
     LoopaiError,
     NotFound,
     Unreachable,
+    UsageError,
 )
 from loopai_runtime.outbound import Outbound, place_of
 
@@ -26,8 +29,17 @@ if TYPE_CHECKING:
     from loopai_runtime.config import Config
 
 TIMEOUT_S = 30.0
-MAX_BODY = 80 * 2**20
-_ERRORS: dict[int, type[LoopaiError]] = {401: AuthError, 403: AuthError, 404: NotFound, 429: Busy, 503: Busy}
+UPLOAD_S = 600.0
+MAX_BODY = 52 * 2**20
+_CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,15})-([0-9]{1,15})/([0-9]{1,15})")
+_ERRORS: dict[int, type[LoopaiError]] = {
+    400: UsageError,
+    401: AuthError,
+    403: AuthError,
+    404: NotFound,
+    429: Busy,
+    503: Busy,
+}
 
 
 class PlatformClient:
@@ -38,8 +50,12 @@ class PlatformClient:
         url, key = config.cloud.api_url, config.cloud.api_key
         if url is None or key is None:
             missing = "cloud.api_url" if url is None else "cloud.api_key"
-            raise ConfigError([Fault(f"{missing} is not set: there is no platform to talk to")])
-        self._place = place_of(url)
+            how = "--url or LOOPAI_CLOUD__API_URL" if url is None else "--api-key or LOOPAI_API_KEY"
+            raise ConfigError(
+                [Fault(f"{missing} is not set: there is no platform to talk to")],
+                hint=f"give {how}, or set it with loopai config set {missing} …",
+            )
+        self.place = place_of(url)
         headers = {"authorization": f"Bearer {key.get_secret_value()}", "user-agent": f"loopai/{__version__}"}
         self._http = httpx.Client(
             base_url=url, headers=headers, timeout=TIMEOUT_S, transport=Outbound(MAX_BODY), follow_redirects=False
@@ -75,21 +91,37 @@ class PlatformClient:
             found += page["versions"]
         return found, first
 
-    def download(self, task_id: str, version: int) -> bytes:
-        response = self._send("GET", f"/api/v1/artifacts/{task_id}/v{version}/download")
-        if response.status_code != 200:
+    def describe(self, task_id: str, version: int) -> dict[str, Any]:
+        """What the platform says that a version is."""
+        return self.get(f"/api/v1/artifacts/{task_id}/v{version}/metadata")
+
+    def part(self, task_id: str, version: int, sha256: str, start: int, end: int) -> Piece:
+        """The bytes of a version's bundle from `start` up to `end`; the whole, from whoever knows no parts."""
+        headers = {"range": f"bytes={start}-{end - 1}", "if-range": f'"{sha256}"'}
+        response = self._send("GET", f"/api/v1/artifacts/{task_id}/v{version}/download", headers=headers)
+        if response.status_code == 200:
+            return Piece(response.content, 0, len(response.content))
+        if response.status_code != 206:
             self._read(response)
-        return response.content
+            raise self._no_platform(response)
+        match = _CONTENT_RANGE.fullmatch(response.headers.get("content-range", ""))
+        if match is None or int(match[2]) + 1 - int(match[1]) != len(response.content):
+            raise self._no_platform(response)
+        return Piece(response.content, int(match[1]), int(match[3]))
 
     def upload(self, task_id: str, content: bytes) -> dict[str, Any]:
-        return self._read(
-            self._send(
-                "POST",
-                f"/api/v1/artifacts/{task_id}/upload",
-                content=content,
-                headers={"content-type": "application/zip"},
-            )
+        """Publish a bundle: the answer's `version` and `sha256`, and whether it is `created` or was there."""
+        response = self._send(
+            "POST",
+            f"/api/v1/artifacts/{task_id}/upload",
+            content=content,
+            headers={"content-type": "application/zip"},
+            timeout=UPLOAD_S,
         )
+        said = self._read(response)
+        if not isinstance(said.get("version"), int) or not isinstance(said.get("sha256"), str):
+            raise self._no_platform(response)
+        return {**said, "created": response.status_code == 201}
 
     # --- plainly
 
@@ -99,6 +131,9 @@ class PlatformClient:
     def post(self, path: str, body: Any) -> dict[str, Any]:
         headers = {"content-type": "application/json"}
         return self._read(self._send("POST", path, content=jsonl.encode(body), headers=headers))
+
+    def delete(self, path: str) -> dict[str, Any]:
+        return self._read(self._send("DELETE", path))
 
     def close(self) -> None:
         self._http.close()
@@ -116,7 +151,7 @@ class PlatformClient:
             return self._http.request(method, path, **more)
         except httpx.HTTPError as error:
             raise Unreachable(
-                f"{self._place} does not answer: {str(error) or type(error).__name__}",
+                f"{self.place} does not answer: {str(error) or type(error).__name__}",
                 hint="cloud.api_url says where the platform is",
             ) from None
 
@@ -126,7 +161,7 @@ class PlatformClient:
         except ValueError:
             body = None
         if not isinstance(body, dict):
-            raise Unreachable(f"{self._place} answers {response.status_code} as no platform does")
+            raise self._no_platform(response)
         if response.is_success:
             return body
         said = str(body.get("detail", f"HTTP {response.status_code}"))[:500]
@@ -134,4 +169,7 @@ class PlatformClient:
         if response.status_code == 422:
             raise InputError(said, path=body.get("path"), hint=hint)
         kind = _ERRORS.get(response.status_code, Unreachable if response.status_code >= 500 else LoopaiError)
-        raise kind(said, where=self._place, hint=hint)
+        raise kind(said, where=self.place, hint=hint)
+
+    def _no_platform(self, response: httpx.Response) -> Unreachable:
+        return Unreachable(f"{self.place} answers {response.status_code} as no platform does")

@@ -34,25 +34,25 @@ def inflated(content: bytes, most: int) -> bytes:
     return plain
 
 
-async def read(headers: dict[bytes, bytes], receive: Receive) -> bytes:
-    """The whole body. Raises Refused (413, 415, 408), Disconnected."""
+async def read(headers: dict[bytes, bytes], receive: Receive, most: int = MAX_BYTES) -> bytes:
+    """The whole body, of at most `most` bytes. Raises Refused (413, 415, 408), Disconnected."""
     if headers.get(b"content-encoding", b"identity").lower() != b"identity":
         raise Refused(415, "a compressed body is not accepted; send it as it is")
     length = headers.get(b"content-length", b"0")
-    if length.isdigit() and int(length[:20]) > MAX_BYTES:
-        raise Refused(413, f"the body is larger than {MAX_BYTES} bytes", [(b"connection", b"close")])
+    if length.isdigit() and int(length[:20]) > most:
+        raise Refused(413, f"the body is larger than {most} bytes", [(b"connection", b"close")])
     message = await receive()
     if message["type"] == "http.request" and not message.get("more_body"):
         body: bytes = message.get("body", b"")  # nearly always: it came with the headers
         return body
     try:
         async with asyncio.timeout(TIMEOUT_S):
-            return await _rest(message, receive)
+            return await _rest(message, receive, most)
     except TimeoutError:
         raise Refused(408, f"the body took more than {TIMEOUT_S:g} s", [(b"connection", b"close")]) from None
 
 
-async def _rest(message: Message, receive: Receive) -> bytes:
+async def _rest(message: Message, receive: Receive, most: int) -> bytes:
     parts: list[bytes] = []
     size = 0
     while True:
@@ -60,8 +60,8 @@ async def _rest(message: Message, receive: Receive) -> bytes:
             raise Disconnected
         part = message.get("body", b"")
         size += len(part)
-        if size > MAX_BYTES:
-            raise Refused(413, f"the body is larger than {MAX_BYTES} bytes", [(b"connection", b"close")])
+        if size > most:
+            raise Refused(413, f"the body is larger than {most} bytes", [(b"connection", b"close")])
         parts.append(part)
         if not message.get("more_body"):
             return b"".join(parts)

@@ -12,6 +12,7 @@ import pytest
 from tests.integration.central.conftest import PlatformProcess, running, zipped
 from tests.integration.test_server import HANG, RAISES, SCORED, SPAM
 
+from loopai_runtime.flows.bench import percentile, run_load
 from loopai_runtime.layout import Layout
 
 
@@ -210,6 +211,32 @@ def test_two_tenants_have_a_task_of_one_name_and_each_its_own(two_tenants: tuple
     # the same Idempotency-Key of another tenant is another request
     assert execute(platform, "same", idempotency_key="k")[1]["output"] == "mine"
     assert execute(platform, "same", idempotency_key="k", key=other)[1]["output"] == "theirs"
+
+
+def test_a_tenant_whose_program_hangs_keeps_nobody_else_waiting(two_tenants: tuple[PlatformProcess, str]) -> None:
+    platform, other = two_tenants
+    platform.upload("stuck", HANG, key=other)
+    stop = threading.Event()
+
+    def hang() -> None:
+        while not stop.is_set():
+            execute(platform, "stuck", "hang", key=other)
+
+    hanging = [threading.Thread(target=hang) for _ in range(8)]
+    for thread in hanging:
+        thread.start()
+    try:
+        time.sleep(1.5)  # three of its time-outs
+        port = int(platform.url.rpartition(":")[2])
+        inputs = [{"text": "hi"}]
+        key = platform.key("execute")[1]
+        load = run_load("127.0.0.1", port, "spam", inputs, rate=50, seconds=3, connections=8, api_key=key)
+    finally:
+        stop.set()
+        for thread in hanging:
+            thread.join()
+    assert set(load.statuses) == {200}
+    assert percentile(load.latencies_ms, 0.5) < 100
 
 
 def test_what_a_program_abstains_on_asks_no_oracle(platform: PlatformProcess) -> None:

@@ -189,6 +189,7 @@ def test_five_cuts_under_stateful_reconnect_lose_and_repeat_nothing(
 
     heard = asyncio.run(talk())
     assert [each[2]["count"] for each in heard] == list(range(total))
+    until(lambda: [row[3]["count"] for row in rows(platform)][-total:] == list(range(total)))
 
 
 def rows(platform: PlatformProcess) -> list[tuple[Any, ...]]:

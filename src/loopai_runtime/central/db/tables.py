@@ -183,3 +183,21 @@ telemetry_days = Table(
     Column("counts", JSON, nullable=False),
     Column("checked", JSON, nullable=False),
 )
+
+# --- programs that are being written
+
+generations = Table(
+    "generations",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    _tenant(key=False),
+    Column("task_id", String(63), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("version", Integer),
+    Column("status", String(16)),
+    Column("error", String),
+    Column("created_by", String(63), nullable=False),
+    Column("created_at", String(32), nullable=False),
+    Column("started_at", String(32)),
+    Column("ended_at", String(32)),
+)
