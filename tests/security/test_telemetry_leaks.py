@@ -59,7 +59,7 @@ OUR_WORDS = """
     failure by_version by_arm by_label failures damaged count errors timeouts abstained sampled source confidence
     latency_ms (other) (abstained) (none) (list) (object) program oracle none incumbent candidate ValueError Timeout
     true execution_id input_hash status success error timeout pi arm rollout_id type line match similarity_score
-    comparison_method exact oracle_cost oracle_latency_ms output_hash oracle_output_hash llm edge-1 1 2 3
+    comparison_method exact oracle_cost oracle_latency_ms output_hash oracle_output_hash llm edge-1 spam 1 2 3
 """
 WORDS = {"(long text)", *OUR_WORDS.split()}
 
