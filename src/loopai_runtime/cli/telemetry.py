@@ -89,6 +89,6 @@ def flush(
     if done.batches:
         text = f"sent {done.records:,} records in {done.batches:,} uploads, {done.bytes:,} bytes"
         say(f"{text}, to {loaded.config.cloud.api_url}")
-    elif done.trouble is None:
+    elif done.trouble is None and not if_due:
         say("nothing to send")
     report.checked(done)
