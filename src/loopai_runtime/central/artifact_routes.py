@@ -32,7 +32,10 @@ async def upload(call: Call) -> Response:
     if call.request.headers.get("content-type", "").lower().startswith("multipart/"):
         raise Refused(415, f"a bundle is sent as it is, with content-type {_ZIP}: no form around it")
     platform, caller = call.platform, call.caller
-    made = await platform.thread(platform.repository.publish, caller.tenant_id, task_id, call.body, caller.key_id)
+    async with platform.publishing:
+        made = await platform.thread(
+            platform.repository.publish, caller.tenant_id, task_id, call.body, caller.key_id
+        )
     if made.created:
         await platform.thread(platform.audit, caller, "artifact.published", task_id=task_id, version=made.version)
         await platform.execution.refresh(caller.tenant_id, task_id)

@@ -41,6 +41,7 @@ T = TypeVar("T")
 
 FIRST_TENANT = "main"
 _THREADS = 8
+_PUBLISHED_AT_ONCE = 2
 _GUESSES_A_SECOND = 20.0  # of one address: keys that are not valid
 _QUEUE_LIMIT, _MAX_WAIT_MS = 2000, 50.0
 
@@ -59,6 +60,8 @@ class Platform:
         self.draining = False
         self._guesses = RateLimit(_GUESSES_A_SECOND)
         self.blobs = blobs_of(config.central.blobs, layout)
+        self.publishing = asyncio.Semaphore(_PUBLISHED_AT_ONCE)
+        """Judging a large program takes seconds: those who publish may not have all threads."""
         self.repository = Repository(self.db, self.blobs, Signer.of(layout), config)
         self.pool = Pool(
             config.execution.worker_count,

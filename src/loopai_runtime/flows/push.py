@@ -28,7 +28,7 @@ class Pushed:
     """The platform's number."""
     local_version: int
     sha256: str
-    """Of the bundle as the platform serves it."""
+    """The artifact's, the same here and there."""
     created: bool
     """False: it was there already."""
 
@@ -50,7 +50,7 @@ def push(reference: str, layout: Layout, config: Config) -> Pushed:
         said = platform.upload(task_id, archive.write_zip(_plain(stored.bundle)))
         facts = {"destination": platform.place, "task_id": task_id, "version": number, "sha256": stored.digest}
     Audit(layout).record("push", **facts, platform_version=said["version"])
-    return Pushed(task_id, said["version"], number, said["sha256"], said["created"])
+    return Pushed(task_id, said["version"], number, stored.digest, said["created"])
 
 
 def _plain(found: bundle.Bundle) -> bundle.Bundle:

@@ -326,6 +326,20 @@ def test_a_strangers_signature_is_replaced_by_the_platforms(platform_process: Pl
     )
 
 
+def test_programs_that_take_long_to_judge_keep_nobody_else_waiting(platform_process: PlatformProcess) -> None:
+    lines = "\n".join(f"def f{n}(a, b):\n    return [a + b * {n} for a in b if a > {n}]" for n in range(1_000))
+    bundles = [zipped("slow-to-judge", f"{PROGRAM}\nN = {n}\n{lines}\n") for n in range(8)]
+    worst = 0.0
+    with ThreadPoolExecutor(8) as pool:
+        under_way = [pool.submit(upload, platform_process, "slow-to-judge", each) for each in bundles]
+        while not all(each.done() for each in under_way):
+            started = time.monotonic()
+            assert platform_process.call("GET", "/api/v1/tasks")[0] == 200
+            worst = max(worst, time.monotonic() - started)
+    assert [each.result()[0] for each in under_way] == [201] * 8
+    assert worst < 1.0
+
+
 def test_a_body_without_end_is_cut_off(platform_process: PlatformProcess) -> None:
     place = urlsplit(platform_process.url)
     for headers, sent in (({"content-length": str(10**9)}, 0), ({"transfer-encoding": "chunked"}, 60)):
