@@ -14,6 +14,7 @@
     ├── Busy                        6    503    a lock is held, a server already runs
     ├── BatchFailed                 7    207    some line of a batch failed
     ├── TamperedArtifact            1    500    an artifact that is not what its digest says
+    ├── PersonalData                1    422    a version that was to leave, with personal data in it
     ├── ModelError                  1    502    a language model that cannot be asked: no key, refused, late
     │   └── UnusableAnswer          1    502    its answer was cut off, or is none
     ├── CapReached                  1    402    the call that would have passed the limit of money was not made
@@ -169,6 +170,13 @@ class BatchFailed(LoopaiError):
 
 class TamperedArtifact(LoopaiError):
     kind = "tampered"
+
+
+class PersonalData(LoopaiError):
+    """There is personal data in what was to leave this machine."""
+
+    http_status = 422
+    kind = "personal_data"
 
 
 class ModelError(LoopaiError):

@@ -107,4 +107,9 @@ def test_the_group_stands_in_its_panel(loopai: Loopai) -> None:
         name for name in ("telemetry", "central", "keys", "config", "doctor", "completion") if name in names
     ]
     assert "keys" in names
-    assert re.findall(r"^  ([a-z]+)  ", loopai("keys", "--help").out, re.MULTILINE) == ["create", "list", "revoke"]
+    assert re.findall(r"^  ([a-z]+)  ", loopai("keys", "--help").out, re.MULTILINE) == [
+        "create",
+        "list",
+        "revoke",
+        "rotate",
+    ]

@@ -463,7 +463,8 @@ def test_a_key_from_a_mounted_secret_loses_its_trailing_newline(place: Place) ->
 
 
 def test_every_secret_field_is_known_as_one() -> None:
-    keys = {"cloud.api_key", "oracle.api_key", "storage.encryption_key", "storage.encryption_key_before"}
+    keys = {"cloud.api_key", "oracle.api_key", "central.database_url"}
+    keys |= {"storage.encryption_key", "storage.encryption_key_before"}
     assert root.secret_keys() == keys
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 from contextlib import contextmanager, suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from loopai_runtime.layout import Layout
 
+_RETRIES: Any = {"max_retries": 3, "retry_timeout": timedelta(seconds=15)}
 _SEGMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,200}")
 
 
@@ -117,7 +119,7 @@ class ObjectBlobs:
         if not bucket:
             raise ConfigError([Fault(f"{url!r} names no bucket", path="central.blobs")])
         self._place = f"s3://{bucket}"
-        self._store = S3Store(bucket, prefix=prefix or None, **options)
+        self._store = S3Store(bucket, prefix=prefix or None, **({"retry_config": _RETRIES} | options))
 
     def put(self, key: str, content: bytes) -> None:
         with self._faults(key):

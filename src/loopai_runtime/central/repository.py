@@ -73,7 +73,11 @@ class Repository:
 
     def publish(self, tenant_id: str, task_id: str, content: bytes, by: str) -> Published:
         """Store a bundle as the next version of its task. Raises InputError, PolicyRefused, StorageError, Busy."""
-        found = self._checked(task_id, content)
+        found = _read(task_id, content)
+        with self._db.read() as connection:
+            if same := _same(connection, tenant_id, task_id, found.digest):
+                return same
+        check_policy(found, self._config)
         with self._numbering:
             for _ in range(_TRIES):
                 try:
@@ -81,16 +85,6 @@ class Repository:
                 except IntegrityError:  # another process was faster
                     continue
         raise Busy(f"too many versions of {task_id} come in at the same time")
-
-    def _checked(self, task_id: str, content: bytes) -> Bundle:
-        try:
-            found = archive.unzip(content, "the bundle")
-        except TamperedArtifact as error:
-            raise InputError(error.message, hint=error.hint) from None
-        if found.artifact.task_id != task_id:
-            raise InputError(f"the bundle is of the task {found.artifact.task_id}, not {task_id}")
-        check_policy(found, self._config)
-        return found
 
     def _numbered(self, tenant_id: str, task_id: str, found: Bundle, by: str) -> Published:
         with self._db.read() as connection:
@@ -172,6 +166,17 @@ class Repository:
             connection.execute(update(artifacts).where(*ours, artifacts.c.deprecated_at.is_(None)).values(said))
 
 
+def _read(task_id: str, content: bytes) -> Bundle:
+    """The bundle of a task. Raises InputError."""
+    try:
+        found = archive.unzip(content, "the bundle")
+    except TamperedArtifact as error:
+        raise InputError(error.message, hint=error.hint) from None
+    if found.artifact.task_id != task_id:
+        raise InputError(f"the bundle is of the task {found.artifact.task_id}, not {task_id}")
+    return found
+
+
 def _ours(found: Bundle, version: int, signature: bytes) -> Bundle:
     """The artifact under the platform's number, with its signature and nobody else's."""
     source = found.artifact
@@ -209,6 +214,7 @@ def _last(connection: Connection, tenant_id: str, task_id: str) -> int:
 
 def _row(connection: Connection, tenant_id: str, task_id: str, version: int) -> Mapping[str, Any]:
     """Raises NotFound."""
+    _require_task(connection, tenant_id, task_id)
     wanted = select(artifacts).where(*_of(tenant_id, task_id), artifacts.c.version == version)
     row = connection.execute(wanted).mappings().first()
     if row is None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from loopai_runtime.artifacts import archive, bundle
 from loopai_runtime.artifacts.store import ArtifactStore
-from loopai_runtime.errors import LoopaiError
+from loopai_runtime.errors import PersonalData
 from loopai_runtime.events import Audit
 from loopai_runtime.flows.pii import leaks
 from loopai_runtime.flows.platform import PlatformClient
@@ -17,13 +17,6 @@ if TYPE_CHECKING:
     from loopai_runtime.layout import Layout
 
 _SHOWN = 3
-
-
-class PersonalData(LoopaiError):
-    """There is personal data in a version that was to leave."""
-
-    http_status = 422
-    kind = "personal_data"
 
 
 @dataclass(frozen=True, slots=True)

@@ -238,6 +238,10 @@ def test_a_head_that_never_ends_is_cut_off(platform: PlatformProcess) -> None:
 
 def test_every_request_is_in_the_log_without_its_query(platform: PlatformProcess) -> None:
     platform.call("GET", f"/api/v1/tasks/logged-once?access_token={platform.admin_key}")
+    deadline = time.monotonic() + 10
+    while not any(b"logged-once" in line for line in platform.log):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
     lines = [json.loads(line) for line in platform.log if b"logged-once" in line]
     assert [(line["status"], line["method"], line["path"]) for line in lines] == [
         (404, "GET", "/api/v1/tasks/logged-once")

@@ -8,14 +8,17 @@ import http.client
 import io
 import json
 import struct
+import threading
 import time
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from tests.integration.central.conftest import PlatformProcess, zipped
+from tests.integration.central.conftest import PlatformProcess, running, zipped
+from tests.integration.central.s3 import BUCKET, running_s3
 
 from loopai_runtime import signing
 from loopai_runtime.artifacts import archive
@@ -353,12 +356,59 @@ def test_a_name_that_is_no_task_is_refused(platform_process: PlatformProcess, ta
     assert status in (400, 404)
 
 
-def test_bundles_are_there_after_a_kill(platform_process: PlatformProcess) -> None:
-    """What was acknowledged is in the database and on the disk, before the answer."""
-    _, said = upload(platform_process, "durable", zipped("durable", PROGRAM))
-    kept = list((platform_process.root / "central" / "blobs").glob(f"*/durable/{said['sha256']}.zip"))
-    assert len(kept) == 1
-    assert hashlib.sha256(kept[0].read_bytes()).hexdigest() == said["sha256"]
+def test_a_kill_under_load_loses_no_version_that_was_acknowledged(tmp_path: Path) -> None:
+    acknowledged: list[tuple[int, str]] = []
+    enough = threading.Event()
+    with running(tmp_path / "data") as platform:
+
+        def keep_uploading(who: int) -> None:
+            for n in range(200):
+                try:
+                    status, said = upload(platform, "loaded", zipped("loaded", program(f"{who}-{n}")))
+                except (OSError, http.client.HTTPException):
+                    return
+                if status == 201:
+                    acknowledged.append((said["version"], said["sha256"]))
+                if len(acknowledged) >= 20:
+                    enough.set()
+
+        threads = [threading.Thread(target=keep_uploading, args=(who,)) for who in range(4)]
+        for thread in threads:
+            thread.start()
+        assert enough.wait(60)
+        platform.process.kill()
+        for thread in threads:
+            thread.join(30)
+        platform.process.wait()
+    with running(tmp_path / "data") as platform:
+        listed = platform.call("GET", f"{API}/loaded/versions?limit=1000")[1]["versions"]
+        there = {each["version"]: each["sha256"] for each in listed}
+        assert len({version for version, _ in acknowledged}) == len(acknowledged)
+        assert set(acknowledged) <= set(there.items())
+        assert sorted(there) == list(range(1, len(there) + 1))
+        for version, digest in there.items():
+            assert (
+                hashlib.sha256(platform.call("GET", f"{API}/loaded/v{version}/download")[1]).hexdigest() == digest
+            )
+
+
+@pytest.mark.slow
+def test_the_same_holds_where_bundles_lie_in_s3(tmp_path: Path) -> None:
+    with running_s3(tmp_path / "s3") as s3:
+        environment = s3.environment | {"LOOPAI_CENTRAL__BLOBS": f"s3://{BUCKET}/platform"}
+        with running(tmp_path / "data", **environment) as platform:
+            made = zipped("afar", PROGRAM)
+            status, said = upload(platform, "afar", made)
+            assert (status, upload(platform, "afar", made)) == (201, (200, said))
+            content = platform.call("GET", f"{API}/afar/v1/download")[1]
+            assert hashlib.sha256(content).hexdigest() == said["sha256"]
+            assert platform.call("GET", f"{API}/afar/v1/download", range="bytes=3-7")[1] == content[3:8]
+        assert not (tmp_path / "data" / "central" / "blobs").exists()
+        with running(tmp_path / "data", **environment) as platform:
+            assert platform.call("GET", f"{API}/afar/v1/download")[1] == content
+    with running(tmp_path / "data", **environment) as platform:
+        status, problem, _ = platform.call("GET", f"{API}/afar/v1/download")
+        assert (status, problem["type"]) == (507, "urn:loopai:problem:storage")
 
 
 def test_a_bundle_that_was_damaged_on_disk_is_never_served(platform_process: PlatformProcess) -> None:
