@@ -172,8 +172,7 @@ def test_hostile_bodies_are_refused_and_nothing_is_kept(platform_process: Platfo
     assert post(good.replace(b'"seq": 1', b'"seq": -1')) == 422
     assert post(good.replace(b'"seq": 1', b'"seq": 1e999')) == 400
     assert post(good, idempotency_key="x" * 300) == 422
-    status, found, _ = platform.call("GET", "/api/v1/deployments/hostile/telemetry")
-    assert status == 404 or found["received"] == 0
+    assert platform.call("GET", "/api/v1/deployments/hostile/telemetry")[1]["received"] == 0
     assert post(gzip.compress(good), content_encoding="gzip", idempotency_key="a") == 202
     assert post(good, idempotency_key="a") == 202
     assert post(good.replace(b'"seq": 1', b'"seq": 2'), idempotency_key="a") == 422
