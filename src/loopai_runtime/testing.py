@@ -9,6 +9,8 @@ text (the answer), or one of `Says`, `Failure`, `Raw`.
 
 from __future__ import annotations
 
+import base64
+import hmac
 import json
 import re
 import socket
@@ -263,6 +265,93 @@ def _oracle_handler(
                 self.wfile.write(content)
             except (BrokenPipeError, ConnectionResetError):
                 self.close_connection = True  # the client gave up
+
+    return Handler
+
+
+@dataclass(frozen=True)
+class Received:
+    """A delivery as it arrived."""
+
+    headers: dict[str, str]  # lower-case names
+    body: bytes
+
+    @property
+    def id(self) -> str:
+        """The same for every repetition of one event."""
+        return self.headers["webhook-id"]
+
+    @property
+    def event(self) -> Any:
+        """`type`, `timestamp` and `data`."""
+        return json.loads(self.body)
+
+    def is_signed_with(self, secret: str, *, now: float | None = None, tolerance_s: float = 300.0) -> bool:
+        """Whether the signature is that of Standard Webhooks, and fresh: what every receiver should check."""
+        encoded = secret.removeprefix("whsec_")
+        key = base64.b64decode(encoded) if encoded != secret else secret.encode()
+        at = self.headers["webhook-timestamp"]
+        if not at.isdecimal() or abs((time.time() if now is None else now) - int(at)) > tolerance_s:
+            return False
+        wanted = hmac.new(key, f"{self.id}.{at}.".encode() + self.body, "sha256").digest()
+        for signature in self.headers["webhook-signature"].split():
+            version, _, given = signature.partition(",")
+            if version == "v1" and hmac.compare_digest(base64.b64encode(wanted), given.encode()):
+                return True
+        return False
+
+
+class ScriptedReceiver:
+    """A receiver of webhooks on loopback, which answers with the statuses of its script; the last one repeats.
+
+    A context manager. `received` holds every delivery, in order of arrival.
+    """
+
+    def __init__(self, statuses: Sequence[int] = (204,), retry_after: str | None = None) -> None:
+        self.received: list[Received] = []
+        self._statuses = list(statuses)
+        self._retry_after = retry_after
+        self._lock = threading.Lock()
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _receiver_handler(self))
+        self._server.daemon_threads = True
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_address[1]}/hook"
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def _take(self, delivery: Received) -> tuple[int, dict[str, str]]:
+        with self._lock:
+            self.received.append(delivery)
+            status = self._statuses[min(len(self.received), len(self._statuses)) - 1]
+        headers = {"location": "http://127.0.0.1:9/elsewhere"} if 300 <= status < 400 else {}
+        return status, headers | ({"retry-after": self._retry_after} if self._retry_after else {})
+
+
+def _receiver_handler(receiver: ScriptedReceiver) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def log_message(self, format: str, *args: Any) -> None:
+            """Say nothing."""
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers.get("content-length", 0)))
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            status, more = receiver._take(Received(headers, body))
+            self.send_response(status)
+            for name, value in more.items():
+                self.send_header(name, value)
+            if status != 204:
+                self.send_header("content-length", "0")
+            self.end_headers()
 
     return Handler
 
