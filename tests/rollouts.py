@@ -113,10 +113,14 @@ def ended(action: str, reason: str) -> str:
     return "inconclusive" if "inconclusive" in reason else action
 
 
+def ends(rule: Rule, replicas: int, world: World) -> list[End]:
+    return [rule(world.labels(random.Random(seed))) for seed in range(replicas)]
+
+
 def share(rule: Rule, said: str, replicas: int, world: World) -> tuple[float, float]:
     """How often a rule ends so in this world, and the median of labels it took."""
-    ends = [rule(world.labels(random.Random(seed))) for seed in range(replicas)]
-    return sum(end == said for end, _ in ends) / replicas, statistics.median(n for _, n in ends)
+    found = ends(rule, replicas, world)
+    return sum(end == said for end, _ in found) / replicas, statistics.median(n for _, n in found)
 
 
 def crash(draw: random.Random, share_of_inputs: float, most: int) -> int | None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import random
+import statistics
 import sys
 
-from tests.rollouts import TARGET_MS, World, climbing, crash, means_at_three_looks, ours, share, slow, threshold
+from tests.rollouts import TARGET_MS, World, climbing, crash, ends, means_at_three_looks, ours, slow, threshold
 
 WORLDS = [
     World(differing, better, noise, burst)
@@ -22,8 +23,9 @@ def main() -> None:
     for world in WORLDS:
         rules = (ours, climbing, means_at_three_looks, threshold) if not (world.noise or world.burst) else (ours,)
         for rule in rules:
-            promoted, labels = share(rule, "promote", replicas, world)
-            back, _ = share(rule, "roll_back", replicas, world)
+            found = ends(rule, replicas, world)
+            promoted, back = (sum(end == said for end, _ in found) / replicas for said in ("promote", "roll_back"))
+            labels = statistics.median(n for _, n in found)
             name = f"{world.differing:9.0%} {world.better:+6.0%} {world.noise:5.0%} {world.burst:5.0%}"
             print(f"{name}  {rule.__name__:22} {promoted:9.2%} {back:12.2%} {labels:14.0f}", flush=True)
     for often in (0.3, 0.5, 1.0):
