@@ -17,6 +17,7 @@ from loopai_runtime.central import (
     execution_routes,
     generation_routes,
     key_routes,
+    rollout_routes,
     task_routes,
     telemetry_routes,
 )
@@ -46,6 +47,7 @@ OPERATIONS = (
     *execution_routes.OPERATIONS,
     *generation_routes.OPERATIONS,
     *telemetry_routes.OPERATIONS,
+    *rollout_routes.OPERATIONS,
     Operation("GET", "/metrics", metrics, Scope.READ, "Prometheus metrics"),
 )
 
