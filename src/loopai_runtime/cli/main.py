@@ -19,6 +19,7 @@ from loopai_runtime.cli import (
     logs,
     operate,
     options,
+    replay,
     run,
     sample,
     scan,
