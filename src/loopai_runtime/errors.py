@@ -14,10 +14,12 @@
     ├── Busy                        6    503    a lock is held, a server already runs
     ├── BatchFailed                 7    207    some line of a batch failed
     ├── TamperedArtifact            1    500    an artifact that is not what its digest says
+    ├── PersonalData                1    422    a version that was to leave, with personal data in it
     ├── ModelError                  1    502    a language model that cannot be asked: no key, refused, late
     │   └── UnusableAnswer          1    502    its answer was cut off, or is none
     ├── CapReached                  1    402    the call that would have passed the limit of money was not made
     ├── StorageError                1    507    the data directory: read-only, full, damaged
+    ├── Unreachable                 1    502    the platform does not answer, or not as one
     ├── OracleError                 1    502    the oracle did not answer, or not what was asked for
     ├── ProgramError                1    500    the program raised, or answered what its schema forbids
     │   ├── ProgramKilled           1    500    stopped by the cage or the memory limit
@@ -170,6 +172,13 @@ class TamperedArtifact(LoopaiError):
     kind = "tampered"
 
 
+class PersonalData(LoopaiError):
+    """There is personal data in what was to leave this machine."""
+
+    http_status = 422
+    kind = "personal_data"
+
+
 class ModelError(LoopaiError):
     """A language model cannot be asked, or did not give an answer that can be used."""
 
@@ -193,6 +202,13 @@ class CapReached(LoopaiError):
 class StorageError(LoopaiError):
     http_status = 507
     kind = "storage"
+
+
+class Unreachable(LoopaiError):
+    """The platform: nobody answers there, or what answers is no platform."""
+
+    http_status = 502
+    kind = "unreachable"
 
 
 class OracleError(LoopaiError):

@@ -312,6 +312,26 @@ class Layout:
         """What models have cost: a file a day."""
         return self.root / "ledger"
 
+    @property
+    def telemetry(self) -> Path:
+        """What waits to be sent to the platform, and how far that has come."""
+        return self.root / "telemetry"
+
+    # --- the loop
+    def improvements(self, task_id: str) -> Path:
+        """What was tried to improve a task, and what came of it."""
+        return self.root / "improvements" / f"{checked_task(task_id)}.json"
+
+    @property
+    def tickets(self) -> Path:
+        """What waits for a person: a file each."""
+        return self.root / "tickets"
+
+    @property
+    def webhooks(self) -> Path:
+        """What is to be told to webhooks, what was, and what never arrived."""
+        return self.root / "webhooks"
+
     # --- the rest
     def cache(self, name: str) -> Path:
         """What may be deleted at any time."""
@@ -333,6 +353,40 @@ class Layout:
     @property
     def run(self) -> Path:
         return self.root / "run"
+
+    # --- the platform
+    @property
+    def blobs(self) -> Path:
+        """The platform's bundles, where `central.blobs` does not name another place."""
+        return self.root / "central" / "blobs"
+
+    @property
+    def generations(self) -> Path:
+        """Where the platform writes programs, a folder each while it does."""
+        return self.root / "central" / "generations"
+
+    @property
+    def pulls(self) -> Path:
+        """Bundles as far as they have been downloaded, by the SHA-256 of the whole."""
+        return self.cache("pulls")
+
+    @property
+    def platform_key(self) -> Path:
+        """The key by which the platform signs, as this deployment first met it."""
+        return self.config_file.with_name("platform.key")
+
+    def tenant(self, tenant_id: str) -> Layout:
+        """What the platform keeps of a tenant whose tasks it executes: a data directory as any other."""
+        found = Layout(self.root / "central" / "tenants" / _plain(tenant_id))
+        found.vault = self.vault
+        return found
+
+    def tenants(self) -> list[Layout]:
+        """Those of all tenants that executed anything here."""
+        place = self.root / "central" / "tenants"
+        with suppress(FileNotFoundError, NotADirectoryError), storage_errors(place):
+            return [self.tenant(entry.name) for entry in sorted(place.iterdir()) if is_slug(entry.name)]
+        return []
 
     # --- secrets and locks
     def secret(self, name: str) -> bytes:

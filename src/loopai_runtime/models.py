@@ -14,7 +14,7 @@ Where the original description used other names, `ORIGINAL_NAMES` maps them:
                      validated_at              timestamp
     ProgramArtifact  code                      program.py beside metadata.json
                      status                    state.json
-    TelemetryBatch   program_version           version
+    TelemetryRecord  program_version           version
     DeploymentConfig program_version           version
 
 A task is named by its slug everywhere (`task_id`); the UUID of every stored object is its `id`, or for records
@@ -42,7 +42,7 @@ ORIGINAL_NAMES: dict[str, dict[str, str]] = {
         "sampled_for_validation": "sampled",
     },
     "ValidationRecord": {"id": "validation_id", "program_id": "version", "validated_at": "timestamp"},
-    "TelemetryBatch": {"program_version": "version"},
+    "TelemetryRecord": {"program_version": "version"},
     "DeploymentConfig": {"program_version": "version"},
 }
 
@@ -423,26 +423,34 @@ _MAY_BE_NULL = frozenset({"output", "oracle_output"})
 # --- what an edge reports -----------------------------------------------------------------------------------
 
 
-class ExecutionSummary(Record):
-    """One execution as far as the privacy mode lets it leave; hashes are HMACs with a key of the edge."""
+BOOT = r"[0-9]{8}-[0-9a-f]{8}"
+"""Of a boot's name: in order as texts, and never given twice."""
 
-    execution_id: str
-    input_hash: str
-    input: Any = None
-    output: Any = None
-    latency_ms: float
-    status: ExecutionStatus
-    sampled: bool
-    match: bool | None = None
+
+class TelemetryRecord(Record):
+    """One thing that an edge reports. (boot, seq) names it for ever, and is the order in which things happened.
+
+    `stats` counts a minute of a task's executions, `execution` is one of them, `validation` what the oracle said
+    of one that was right and `failure` of one that was wrong, `rollout` how a rollout stands, `started` begins a
+    boot, and `dropped` tells what the edge could not keep until it was sent. What `data` holds of inputs and
+    outputs the privacy mode decides; hashes are HMACs with a key of the edge.
+    """
+
+    boot: str = Field(pattern=f"^{BOOT}$")
+    seq: int = Field(ge=1, lt=2**53)
+    kind: Literal["stats", "execution", "validation", "failure", "rollout", "started", "dropped"]
+    task_id: Slug | None = None
+    version: int | None = Field(None, ge=1, lt=2**31)
+    at: str = Field(pattern=r"^20\d\d-[01]\d-[0-3]\dT[0-2]\d:[0-5]\d:[0-6]\d(\.\d{1,9})?Z$")
+    data: dict[str, Any]
 
 
 class TelemetryBatch(Record):
+    """What one upload holds."""
+
+    schema_version: Literal[1] = Field(1, alias="schema")
     deployment_id: Slug
-    task_id: Slug
-    version: int
-    timestamp: str
-    execution_summaries: list[ExecutionSummary] = []
-    sampled_validations: list[ValidationRecord] = []
+    records: list[TelemetryRecord] = Field(min_length=1, max_length=100_000)
 
 
 class DeploymentConfig(Record):

@@ -9,14 +9,18 @@ text (the answer), or one of `Says`, `Failure`, `Raw`.
 
 from __future__ import annotations
 
+import base64
+import hmac
 import json
 import re
+import socket
+import struct
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 MODEL = "openai/scripted"
 
@@ -263,3 +267,202 @@ def _oracle_handler(
                 self.close_connection = True  # the client gave up
 
     return Handler
+
+
+@dataclass(frozen=True)
+class Received:
+    """A delivery as it arrived."""
+
+    headers: dict[str, str]  # lower-case names
+    body: bytes
+
+    @property
+    def id(self) -> str:
+        """The same for every repetition of one event."""
+        return self.headers["webhook-id"]
+
+    @property
+    def event(self) -> Any:
+        """`type`, `timestamp` and `data`."""
+        return json.loads(self.body)
+
+    def is_signed_with(self, secret: str, *, now: float | None = None, tolerance_s: float = 300.0) -> bool:
+        """Whether the signature is that of Standard Webhooks, and fresh: what every receiver should check."""
+        encoded = secret.removeprefix("whsec_")
+        key = base64.b64decode(encoded) if encoded != secret else secret.encode()
+        at = self.headers["webhook-timestamp"]
+        if not at.isdecimal() or abs((time.time() if now is None else now) - int(at)) > tolerance_s:
+            return False
+        wanted = hmac.new(key, f"{self.id}.{at}.".encode() + self.body, "sha256").digest()
+        for signature in self.headers["webhook-signature"].split():
+            version, _, given = signature.partition(",")
+            if version == "v1" and hmac.compare_digest(base64.b64encode(wanted), given.encode()):
+                return True
+        return False
+
+
+class ScriptedReceiver:
+    """A receiver of webhooks on loopback, which answers with the statuses of its script; the last one repeats.
+
+    A context manager. `received` holds every delivery, in order of arrival.
+    """
+
+    def __init__(self, statuses: Sequence[int] = (204,), retry_after: str | None = None) -> None:
+        self.received: list[Received] = []
+        self._statuses = list(statuses)
+        self._retry_after = retry_after
+        self._lock = threading.Lock()
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _receiver_handler(self))
+        self._server.daemon_threads = True
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_address[1]}/hook"
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def _take(self, delivery: Received) -> tuple[int, dict[str, str]]:
+        with self._lock:
+            self.received.append(delivery)
+            status = self._statuses[min(len(self.received), len(self._statuses)) - 1]
+        headers = {"location": "http://127.0.0.1:9/elsewhere"} if 300 <= status < 400 else {}
+        return status, headers | ({"retry-after": self._retry_after} if self._retry_after else {})
+
+
+def _receiver_handler(receiver: ScriptedReceiver) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def log_message(self, format: str, *args: Any) -> None:
+            """Say nothing."""
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers.get("content-length", 0)))
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            status, more = receiver._take(Received(headers, body))
+            self.send_response(status)
+            for name, value in more.items():
+                self.send_header(name, value)
+            if status != 204:
+                self.send_header("content-length", "0")
+            self.end_headers()
+
+    return Handler
+
+
+class ScriptedClock:
+    """A clock that stands still until `advance`; call it for seconds since 1970."""
+
+    def __init__(self, at: float = 1_750_000_000.0) -> None:
+        self.at = at
+
+    def __call__(self) -> float:
+        return self.at
+
+    def advance(self, seconds: float) -> None:
+        self.at += seconds
+
+
+Fault = Literal["refuse", "lose", "reset", "error", "slow", "twice"]
+"""What happens to an exchange: `refuse` it unheard; `lose` the answer to what arrived; `reset` amid the
+request; answer an `error` (503) unheard; `slow`: late; `twice`: it arrives two times, the second answer counts."""
+
+
+class FaultProxy:
+    """An HTTP proxy before a server on loopback, which does to each exchange what the script says next.
+
+    A context manager. `done` holds what was done, in order; when the script is over, all goes well.
+    """
+
+    def __init__(self, target: str, script: Iterable[Fault | None], slow_s: float = 0.05) -> None:
+        host, _, port = target.removeprefix("http://").partition(":")
+        self._target = (host, int(port))
+        self._script = iter(script)
+        self._slow_s = slow_s
+        self._lock = threading.Lock()
+        self.done: list[Fault | None] = []
+        self._listening = socket.create_server(("127.0.0.1", 0))
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._listening.getsockname()[1]}"
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # A shutdown, as a close alone would not wake the thread that accepts.
+        self._listening.shutdown(socket.SHUT_RDWR)
+        self._listening.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listening.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._exchange, args=(client,), daemon=True).start()
+
+    def _exchange(self, client: socket.socket) -> None:
+        with self._lock:
+            fault = next(self._script, None)
+            self.done.append(fault)
+        with client:
+            try:
+                self._play(client, fault)
+            except OSError:
+                return
+
+    def _play(self, client: socket.socket, fault: Fault | None) -> None:
+        if fault == "refuse":
+            _reset(client)
+            return
+        request = _http_message(client)
+        if fault == "reset":
+            with socket.create_connection(self._target) as server:
+                server.sendall(request[: len(request) // 2])
+                _reset(server)
+            _reset(client)
+            return
+        if fault == "error":
+            client.sendall(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+            return
+        if fault == "slow":
+            time.sleep(self._slow_s)
+        answer = self._forward(request)
+        if fault == "twice":
+            answer = self._forward(request)
+        if fault != "lose":
+            client.sendall(answer)
+
+    def _forward(self, request: bytes) -> bytes:
+        with socket.create_connection(self._target) as server:
+            server.sendall(request)
+            return _http_message(server)
+
+
+def _http_message(connection: socket.socket) -> bytes:
+    """One message with a Content-Length, or to the end."""
+    data = b""
+    while b"\r\n\r\n" not in data and (part := connection.recv(65536)):
+        data += part
+    head, _, body = data.partition(b"\r\n\r\n")
+    length = re.search(rb"(?im)^content-length:\s*(\d+)", head)
+    missing = int(length[1]) - len(body) if length else 0
+    parts = [data]
+    while missing > 0 and (part := connection.recv(65536)):
+        parts.append(part)
+        missing -= len(part)
+    return b"".join(parts)
+
+
+def _reset(connection: socket.socket) -> None:
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()

@@ -44,8 +44,18 @@ class Measured:
 class Listener(asyncio.Protocol):
     """A client that costs little: it shakes hands, joins, and then counts what it hears."""
 
-    def __init__(self, ready: Callable[[], None], heard: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        ready: Callable[[], None],
+        heard: Callable[[], None],
+        *,
+        path: str = "/hubs/arena",
+        token: str = TOKEN,
+        join: str = '"Join","arguments":["all"]',
+        target: str = "OnText",
+    ) -> None:
         self._ready, self._heard = ready, heard
+        self._path, self._token, self._join, self._target = path, token, join, f'"{target}"'.encode()
         self._joined = False
         self._tail = b""
 
@@ -53,7 +63,7 @@ class Listener(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
         transport.write(
-            f"GET /hubs/arena HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {TOKEN}\r\nupgrade: websocket\r\n"
+            f"GET {self._path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {self._token}\r\nupgrade: websocket\r\n"
             "connection: upgrade\r\nsec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".encode()
         )
 
@@ -66,14 +76,13 @@ class Listener(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if data.startswith(b"HTTP/1.1 101"):
             self.say(
-                '{"protocol":"json","version":1}\x1e'
-                '{"type":1,"invocationId":"j","target":"Join","arguments":["all"]}\x1e'
+                f'{{"protocol":"json","version":1}}\x1e{{"type":1,"invocationId":"j","target":{self._join}}}\x1e'
             )
         data = self._tail + data
         if not self._joined and b'"invocationId":"j"' in data:
             self._joined = True
             self._ready()
-        for _ in range(data.count(b'"OnText"')):
+        for _ in range(data.count(self._target)):
             self._heard()
         self._tail = data[-17:] if not self._joined else b""
 
@@ -90,7 +99,7 @@ async def measure(port: int, pid: int, clients: int, rounds: int) -> Measured:
         if waiting == 0:
             arrived.set()
 
-    before, began = _rss_kb(pid), time.perf_counter()
+    before, began = rss_kb(pid), time.perf_counter()
     listeners: list[Listener] = []
     for start in range(0, clients, 100):
         batch = [
@@ -100,9 +109,9 @@ async def measure(port: int, pid: int, clients: int, rounds: int) -> Measured:
         listeners += [protocol for _, protocol in await asyncio.gather(*batch)]
     await asyncio.wait_for(arrived.wait(), 60)
     connecting_s = time.perf_counter() - began
-    kb = (_rss_kb(pid) - before) / clients
+    kb = (rss_kb(pid) - before) / clients
     took: list[float] = []
-    busy = _cpu_s(pid)
+    busy = cpu_s(pid)
     for number in range(rounds):
         waiting = clients
         arrived.clear()
@@ -111,18 +120,18 @@ async def measure(port: int, pid: int, clients: int, rounds: int) -> Measured:
         await asyncio.wait_for(arrived.wait(), 30)
         took.append(time.perf_counter() - began)
         await asyncio.sleep(0.05)
-    busy = (_cpu_s(pid) - busy) / rounds
+    busy = (cpu_s(pid) - busy) / rounds
     for listener in listeners:
         listener.transport.abort()
     return Measured(clients, took, connecting_s, kb, busy)
 
 
-def _rss_kb(pid: int) -> int:
+def rss_kb(pid: int) -> int:
     text = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
     return int(text.split("VmRSS:")[1].split()[0])
 
 
-def _cpu_s(pid: int) -> float:
+def cpu_s(pid: int) -> float:
     fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 

@@ -49,7 +49,8 @@ def test_show_as_json_has_the_shape_of_the_file(loopai: Loopai) -> None:
     shown = loopai("config", "show", "-o", "json").json
     assert shown["telemetry"]["privacy_mode"] == "balanced"
     assert shown["retention"]["executions"] == {"keep_days": 7, "compress_after": 1}
-    assert shown["cloud"] == {"api_url": None, "api_key": None, "signalr_enabled": True}
+    cloud = {"api_url": None, "api_key": None, "pinned_key": None, "signalr_enabled": True}
+    assert shown["cloud"] == cloud | {"poll_interval_sec": 60}
     with_origin = loopai("config", "show", "--origin", "-o", "jsonl").json
     assert with_origin["server"]["port"] == {"value": 8080, "origin": "default"}
 

@@ -103,6 +103,13 @@ def test_a_damaged_file_is_an_error_and_stays_as_it_is(loopai: Loopai) -> None:
 def test_the_group_stands_in_its_panel(loopai: Loopai) -> None:
     panel = loopai("--help").out.partition("Operate:")[2]
     names = re.findall(r"^  ([a-z]+)  ", panel, re.MULTILINE)
-    assert names == [name for name in ("keys", "config", "doctor", "completion") if name in names]
+    assert names == [
+        name for name in ("telemetry", "central", "keys", "config", "doctor", "completion") if name in names
+    ]
     assert "keys" in names
-    assert re.findall(r"^  ([a-z]+)  ", loopai("keys", "--help").out, re.MULTILINE) == ["create", "list", "revoke"]
+    assert re.findall(r"^  ([a-z]+)  ", loopai("keys", "--help").out, re.MULTILINE) == [
+        "create",
+        "list",
+        "revoke",
+        "rotate",
+    ]

@@ -11,7 +11,16 @@ import httpx
 import pytest
 
 from loopai_runtime.llm.provider import litellm
-from loopai_runtime.testing import Failure, Raw, Says, ScriptedLLM
+from loopai_runtime.testing import (
+    Failure,
+    Fault,
+    FaultProxy,
+    Raw,
+    Says,
+    ScriptedClock,
+    ScriptedLLM,
+    ScriptedOracle,
+)
 
 
 def post(llm: ScriptedLLM, **more: Any) -> httpx.Response:
@@ -87,3 +96,28 @@ def test_slowness_ends_with_the_test() -> None:
     with ScriptedLLM([Says("x", delay_s=60)]) as llm, pytest.raises(httpx.ReadTimeout):
         httpx.post(f"{llm.api_base}/chat/completions", json={}, timeout=0.2)
     assert time.monotonic() - started < 5
+
+
+def test_a_scripted_clock_moves_when_told() -> None:
+    clock = ScriptedClock(100.0)
+    assert clock() == clock() == 100.0
+    clock.advance(2.5)
+    assert clock() == 102.5
+
+
+def test_a_fault_proxy_does_what_the_script_says_and_then_nothing() -> None:
+    script: list[Fault | None] = [None, "refuse", "reset", "error", "lose", "twice", "slow"]
+    with ScriptedOracle(lambda body: (200, {"got": body})) as oracle:
+        target, path = oracle.url.rsplit("/", 1)
+        with FaultProxy(target, script, slow_s=0.01) as proxy:
+
+            def ask(n: int) -> int | None:
+                try:
+                    return httpx.post(f"{proxy.url}/{path}", json=n, timeout=5, trust_env=False).status_code
+                except httpx.TransportError:
+                    return None
+
+            answers = [ask(n) for n in range(len(script) + 1)]
+            assert answers == [200, None, None, 503, None, 200, 200, 200]
+            assert proxy.done == [*script, None]
+    assert oracle.asked == [0, 4, 5, 5, 6, 7]

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
+import json
 import logging
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
-from tests.executions import DAY
+from tests.executions import DAY, execution
 
 from loopai_runtime.config import Config
+from loopai_runtime.datasets.execution_log import ExecutionLog
 from loopai_runtime.datasets.live_log import LiveLog
 from loopai_runtime.edge import upkeep
 from loopai_runtime.layout import Layout, make_dir
@@ -60,3 +66,48 @@ def test_a_command_that_fails_is_logged_and_serving_goes_on(
     asyncio.run(upkeep._run(Config(), Layout(tmp_path), "prune"))
     assert "prune: error: " in caplog.text
     assert "no_such_section" in caplog.text
+
+
+def test_reports_leave_with_the_settings_and_the_key_of_the_server(tmp_path: Path) -> None:
+    layout = Layout(tmp_path)
+    ExecutionLog(layout).append([execution(n) for n in range(20)])
+    got = threading.Event()
+    heard: list[tuple[str, dict[str, Any]]] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = json.loads(gzip.decompress(self.rfile.read(int(self.headers["content-length"]))))
+            heard.append((self.headers["authorization"], body))
+            answer = json.dumps({"accepted": len(body["records"]), "duplicates": 0}).encode()
+            self.send_response(202)
+            self.send_header("content-length", str(len(answer)))
+            self.end_headers()
+            self.wfile.write(answer)
+            got.set()
+
+        def log_message(self, format: str, *args: Any) -> None:
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+    flags = {
+        "cloud.api_url": f"http://127.0.0.1:{server.server_address[1]}",
+        "cloud.api_key": "lp_the_key",
+        "telemetry.upload_interval_sec": 1,
+        "telemetry.privacy_mode": "strict",
+        "runtime.deployment_id": "edge-7",
+    }
+
+    async def main() -> None:
+        work = asyncio.create_task(upkeep.keep_reporting(Config.load(flags=flags, environ={}), layout))
+        await asyncio.wait_for(asyncio.to_thread(got.wait, 30), 30)
+        work.cancel()
+        await asyncio.gather(work, return_exceptions=True)
+
+    asyncio.run(main())
+    server.shutdown()
+    server.server_close()
+    key, body = heard[0]
+    assert (key, body["deployment_id"]) == ("Bearer lp_the_key", "edge-7")
+    stats = [record["data"]["by_version"] for record in body["records"] if record["kind"] == "stats"]
+    assert sum(group["count"] for versions in stats for group in versions.values()) == 20

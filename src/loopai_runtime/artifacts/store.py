@@ -139,6 +139,10 @@ class ArtifactStore:
                 continue
         raise NotFound(f"{task_id} has no undamaged version that passed its checks")
 
+    def of_digest(self, task_id: str, digest: str) -> Stored | None:
+        """The undamaged version that is the artifact of this digest."""
+        return self._same(task_id, digest, self.state(task_id))
+
     def state(self, task_id: str) -> State:
         """What state.json says, and as drafts the folders that it does not list. Raises StorageError."""
         with storage_errors(self.layout.state(task_id)):
@@ -202,11 +206,16 @@ class ArtifactStore:
         return made.artifact
 
     def import_bundle(
-        self, foreign: Bundle, status: VersionStatus, task_id: str | None = None
+        self,
+        foreign: Bundle,
+        status: VersionStatus,
+        task_id: str | None = None,
+        platform: str | None = None,
     ) -> tuple[Stored, bool]:
         """Store a verified bundle, under its own number where that is free; True with it if it was new here.
 
-        The same artifact is not stored twice. With ACTIVE it serves at once. Raises StorageError.
+        The same artifact is not stored twice. With ACTIVE it serves at once. `platform` is where it was pulled
+        from. Raises StorageError.
         """
         source = foreign.artifact
         task_id = task_id or source.task_id
@@ -220,6 +229,8 @@ class ArtifactStore:
             "sha256": foreign.digest,
             "imported_at": utc_now(),
         }
+        if platform is not None:
+            origin["platform"] = platform
         adopted = bundle.adopt(foreign, task_id=task_id, version=wanted, origin=origin)
         if same := self._same(task_id, adopted.digest, current):
             return same, False

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from loopai_runtime.cli.options import Settings
     from loopai_runtime.errors import InputError
     from loopai_runtime.flows.execute import Executor, Request
+    from loopai_runtime.flows.remote import Remote
 
 
 def open_executor(
@@ -43,6 +44,27 @@ def open_executor(
         log=ExecutionLog(settings.layout) if record else None,
         deferral=deferral_of(stored.artifact, settings.layout, settings.config, say) if record else None,
     )
+
+
+def open_remote(stack: ExitStack, settings: Settings, ref: str, *, own_limits: bool) -> Remote | None:
+    """The platform's task where the platform executes (`runtime.mode: central`); else None.
+
+    Raises UsageError where the call asks for what only an execution here can do, NotFound, AuthError.
+    """
+    from loopai_runtime.models import RuntimeMode
+
+    if settings.config.runtime.mode is not RuntimeMode.CENTRAL:
+        return None
+    from loopai_runtime.errors import UsageError
+    from loopai_runtime.flows.platform import PlatformClient
+    from loopai_runtime.flows.remote import Remote
+
+    if own_limits:
+        raise UsageError(
+            "with runtime.mode: central the platform executes: --no-record and --timeout-ms have no place there",
+            hint="LOOPAI_RUNTIME_MODE=edge executes here",
+        )
+    return Remote(stack.enter_context(PlatformClient(settings.config)), ref)
 
 
 def argument(text: str, input_schema: dict[str, Any] | None = None) -> Any:

@@ -7,13 +7,38 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from loopai_runtime.cli import options
+from loopai_runtime.cli import options, platform_keys
 from loopai_runtime.cli.options import Output
 
 if TYPE_CHECKING:
     from loopai_runtime.http.keys import KeysFile
 
-keys_app = typer.Typer(help="Make, list and revoke the keys of this server's own door.", rich_markup_mode=None)
+keys_app = typer.Typer(
+    help="Make, list and revoke the keys of this server's own door; with --central, the platform's.",
+    rich_markup_mode=None,
+)
+
+Central = Annotated[bool, typer.Option("--central", help="The platform's keys, not this server's.")]
+Tenant = Annotated[
+    str | None,
+    typer.Option("--tenant", metavar="NAME", help="Whose, where the platform is here.", show_default=False),
+]
+Scopes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--scope",
+        metavar="SCOPE",
+        help="execute, read, publish, telemetry or admin; repeat it.",
+        show_default=False,
+    ),
+]
+Deployment = Annotated[
+    str | None, typer.Option("--deployment", metavar="ID", help="Bind it to one edge.", show_default=False)
+]
+Rate = Annotated[
+    float | None, typer.Option("--rate", min=0.01, help="Calls a minute at most.", show_default=False)
+]
+KeyId = Annotated[str, typer.Argument(metavar="ID", help="The key's id, as `keys list` has it.")]
 
 KeysFilePath = Annotated[
     Path | None,
@@ -33,6 +58,11 @@ def register(app: typer.Typer) -> None:
 @keys_app.command("create")
 def create(
     name: Annotated[str, typer.Option("--name", metavar="NAME", help="Who or what the key is for.")] = "",
+    central: Central = False,
+    scope: Scopes = None,
+    deployment: Deployment = None,
+    rate: Rate = None,
+    tenant: Tenant = None,
     keys_file: KeysFilePath = None,
     data_dir: options.DataDir = None,
     config: options.ConfigFile = None,
@@ -40,6 +70,9 @@ def create(
     """Make a key and print it, once: only its hash is kept."""
     from loopai_runtime.cli.render import out, say
 
+    if central:
+        platform_keys.create(data_dir, config, tenant, name, scope or [], deployment, rate)
+        return
     file, configured = _file(keys_file, data_dir, config)
     key, text = file.create(name)
     out(text)
@@ -53,6 +86,8 @@ def create(
 @keys_app.command("list")
 def list_(
     output: options.OutputFormat = Output.TABLE,
+    central: Central = False,
+    tenant: Tenant = None,
     keys_file: KeysFilePath = None,
     data_dir: options.DataDir = None,
     config: options.ConfigFile = None,
@@ -60,6 +95,9 @@ def list_(
     """List the keys, the oldest first; revoked ones too."""
     from loopai_runtime.cli.render import rows, say
 
+    if central:
+        platform_keys.list_(data_dir, config, tenant, output)
+        return
     file, _ = _file(keys_file, data_dir, config)
     records = [key.model_dump(exclude={"sha256"}) for key in file.list()]
     columns = {"id": "id", "name": "name", "created_at": "created", "revoked_at": "revoked"}
@@ -73,7 +111,9 @@ def list_(
 
 @keys_app.command("revoke")
 def revoke(
-    key_id: Annotated[str, typer.Argument(metavar="ID", help="The key's id, as `keys list` has it.")],
+    key_id: KeyId,
+    central: Central = False,
+    tenant: Tenant = None,
     keys_file: KeysFilePath = None,
     data_dir: options.DataDir = None,
     config: options.ConfigFile = None,
@@ -81,9 +121,31 @@ def revoke(
     """Let a key open nothing any more. A running server sees it by itself."""
     from loopai_runtime.cli.render import say
 
+    if central:
+        platform_keys.revoke(data_dir, config, tenant, key_id)
+        return
     file, _ = _file(keys_file, data_dir, config)
     key = file.revoke(key_id)
     say(f"key {key.id}{f' ({key.name})' if key.name else ''} revoked at {key.revoked_at}")
+
+
+@keys_app.command("rotate")
+def rotate(
+    key_id: KeyId,
+    central: Central = False,
+    tenant: Tenant = None,
+    data_dir: options.DataDir = None,
+    config: options.ConfigFile = None,
+) -> None:
+    """Make the successor of a platform's key; the old one goes on until it is revoked. Needs --central."""
+    from loopai_runtime.errors import UsageError
+
+    if not central:
+        raise UsageError(
+            "only the platform's keys are rotated: give --central",
+            hint="loopai keys create makes another key here",
+        )
+    platform_keys.rotate(data_dir, config, tenant, key_id)
 
 
 def _file(named: Path | None, data_dir: Path | None, config: Path | None) -> tuple[KeysFile, Path | None]:

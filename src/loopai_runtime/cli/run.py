@@ -14,6 +14,7 @@ from loopai_runtime.cli import options
 if TYPE_CHECKING:
     from loopai_runtime.cli.options import Settings
     from loopai_runtime.flows.execute import Executor
+    from loopai_runtime.flows.remote import Remote
 
 
 class OnError(StrEnum):
@@ -76,8 +77,9 @@ def run(
     """Answer one input, or a file of them.
 
     The active version answers, or the one that TASK@V names. A file gives one result a line, in order.
+    With runtime.mode: central the platform executes, and records there.
     """
-    from loopai_runtime.cli.inputs import open_executor
+    from loopai_runtime.cli.inputs import open_executor, open_remote
 
     given = _given(first, second, file, program)
     flags = {"execution__worker_count": workers, "execution__timeout_ms": timeout_ms}
@@ -86,7 +88,9 @@ def run(
         raise typer.Exit(_loose(program, given, sandbox, settings))
     with ExitStack() as stack:
         one = 1 if file is None else None
-        executor = open_executor(stack, settings, given, workers=one, record=not no_record)
+        executor = open_remote(stack, settings, given, own_limits=bool(no_record or timeout_ms)) or open_executor(
+            stack, settings, given, workers=one, record=not no_record
+        )
         if file is not None:
             raise typer.Exit(_batch(executor, file, on_error))
         _single(executor, second or "", details)
@@ -103,13 +107,13 @@ def _given(first: str | None, second: str | None, file: str | None, program: Pat
     return first
 
 
-def _single(executor: Executor, text: str, details: bool) -> None:
+def _single(executor: Executor | Remote, text: str, details: bool) -> None:
     from loopai_runtime.cli.inputs import argument
     from loopai_runtime.cli.render import out
     from loopai_runtime.flows.execute import Request
     from loopai_runtime.jsonl import dumps
 
-    result = executor.run(Request(argument(text, executor.artifact.input_schema)))
+    result = executor.run(Request(argument(text, executor.input_schema)))
     if details:
         out(dumps(result.line()))
     if result.failure is not None:
@@ -118,7 +122,7 @@ def _single(executor: Executor, text: str, details: bool) -> None:
         out(dumps(result.output))
 
 
-def _batch(executor: Executor, file: str, on_error: OnError) -> int:
+def _batch(executor: Executor | Remote, file: str, on_error: OnError) -> int:
     """Answer each line in order; the exit code is 7 if any failed."""
     from loopai_runtime.cli.inputs import open_lines, requests
     from loopai_runtime.cli.render import out, progress, say
@@ -126,7 +130,7 @@ def _batch(executor: Executor, file: str, on_error: OnError) -> int:
     from loopai_runtime.jsonl import dumps
 
     failed = done = 0
-    reader = envelope_reader(executor.artifact.input_schema)
+    reader = envelope_reader(executor.input_schema)
     with ExitStack() as stack:
         stream, total = open_lines(stack, file)
         advance = stack.enter_context(progress("running", total))

@@ -62,8 +62,9 @@ def start(
     from loopai_runtime.cli.options import settings
     from loopai_runtime.cli.render import say
     from loopai_runtime.edge.door import open_door
-    from loopai_runtime.edge.server import Exposure, is_loopback, log_to_stderr, serve
+    from loopai_runtime.edge.server import Exposure, serve
     from loopai_runtime.errors import UsageError
+    from loopai_runtime.http.serving import is_loopback, log_to_stderr
 
     if api_key is not None:
         say("warning: a key on the command line is seen by everybody on this machine; LOOPAI_API_KEY is not")

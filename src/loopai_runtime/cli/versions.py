@@ -311,7 +311,7 @@ def verify(
     data_dir: options.DataDir = None,
     config: options.ConfigFile = None,
 ) -> None:
-    """Check every file of an artifact: its digest, that it equals a template, what the sandbox's policy says.
+    """Check every file of an artifact: its digest, its template, the sandbox's policy, a platform's signature.
 
     Exits 1 if an artifact fails, or with --pii if there is personal data in one.
     """
@@ -335,7 +335,9 @@ def verify(
     for verdict in verdicts:
         if verdict.fault:
             say(f"error: {verdict.fault}")
-        elif verdict.signed:
-            say(f"warning: {verdict.name} carries a signature, which this release does not check")
+        elif verdict.is_pinned:
+            say(f"{verdict.name} is signed by the platform")
+        elif verdict.signed_by:
+            say(f"warning: {verdict.name} is signed by {verdict.signed_by}, and no platform's key is pinned here")
     if any(verdict.fault for verdict in verdicts):
         raise typer.Exit(1)

@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+import base64
+import fnmatch
+import ipaddress
+import json
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    field_validator,
+    model_validator,
+)
 
+from loopai_runtime.config.events import EVENTS
 from loopai_runtime.models import PrivacyMode, RuntimeMode, Slug
 
 LOWEST_RATE, HIGHEST_RATE = 0.01, 0.20
@@ -52,6 +66,17 @@ def _url(url: str) -> str:
     return url.rstrip("/")
 
 
+def is_loopback(url: str) -> bool:
+    """Whether `url` names this machine itself: localhost, 127.0.0.0/8 or ::1."""
+    host = (urlsplit(url).hostname or "").rstrip(".")
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 def _key(key: SecretStr) -> SecretStr:
     # Files mounted as secrets often end in a newline; anything else odd could break out of an HTTP header.
     text = key.get_secret_value().strip()
@@ -69,6 +94,7 @@ def _lower(value: Any) -> Any:
 FilePath = Annotated[Path, AfterValidator(usable_path)]
 Url = Annotated[str, AfterValidator(_url)]
 Key = Annotated[SecretStr, AfterValidator(_key)]
+PublicKey = Annotated[str, Field(pattern="^[0-9a-fA-F]{64}$")]
 Days = Annotated[int, Field(ge=1, le=36_500)]
 
 
@@ -99,7 +125,16 @@ class Runtime(Section):
 class Cloud(Section):
     api_url: Url | None = Field(None, description="the platform's address; null: there is none")
     api_key: Key | None = Field(None, description="this deployment's credential to the platform")
+    pinned_key: PublicKey | None = Field(
+        None, description="the key by which the platform signs, 64 hexadecimal digits; null: the one first met"
+    )
     signalr_enabled: bool = Field(True, description="listen for the platform's news beside polling")
+    poll_interval_sec: int = Field(
+        60,
+        ge=1,
+        le=86_400,
+        description="seconds between looks for new versions there, give or take a fifth",
+    )
 
 
 class Execution(Section):
@@ -191,6 +226,9 @@ class Telemetry(Section):
         PrivacyMode.BALANCED,
         description="strict: aggregates and keyed hashes; balanced: also redacted samples; permissive: everything",
     )
+    max_spool_mb: int = Field(
+        256, ge=1, le=1_000_000, description="MB (10^6 bytes) that wait to be sent at most; the oldest go first"
+    )
 
 
 class Storage(Section):
@@ -242,11 +280,14 @@ class Retention(Section):
 
 class Privacy(Section):
     pii_detection: bool = Field(
-        True, description="redact personal data before anything leaves; false only with privacy_mode permissive"
+        True,
+        description="redact personal data before anything leaves; false only with privacy_mode permissive, "
+        "whose default it is",
     )
     hash_inputs: bool = Field(False, description="inputs leave as keyed hashes (HMAC) in any mode")
     sample_only: bool = Field(
-        True, description="only sampled records leave; false only with privacy_mode permissive"
+        True,
+        description="only sampled records leave; false only with privacy_mode permissive, whose default it is",
     )
     min_support: int = Field(
         2,
@@ -265,8 +306,20 @@ class Server(Section):
 
 
 class Improvement(Section):
+    auto: bool = Field(True, description="a running edge improves its tasks by itself when they fail too often")
     failure_threshold: float = Field(
         0.15, gt=0, lt=1, description="improve when the failure rate's lower bound passes this share"
+    )
+    window_days: int = Field(7, ge=1, le=365, description="days of checked executions that decide")
+    cooldown_hours: float = Field(
+        6.0, ge=0, le=8760, description="hours between two improvements of one task at least"
+    )
+    max_per_day: int = Field(4, ge=0, description="improvements of one task a UTC day at most")
+    max_usd_per_day: float = Field(
+        1.0, ge=0, description="US dollars that a language model may cost a UTC day to improve one task"
+    )
+    max_failed: int = Field(
+        3, ge=1, description="improvements in a row that came to nothing, before a ticket asks a person"
     )
 
 
@@ -274,6 +327,66 @@ class Rollout(Section):
     auto: bool = Field(
         False, description="a new version starts a rollout by itself; the default is true in hybrid mode"
     )
+
+
+def _webhook_url(url: str) -> str:
+    parts = urlsplit(_url(url))
+    if parts.scheme != "https" and not is_loopback(url):
+        raise ValueError("must be https, so that nobody reads it on the way (http: to this machine only)")
+    return url
+
+
+def _signing_key(key: SecretStr) -> SecretStr:
+    text = key.get_secret_value()
+    if len(_key(key).get_secret_value()) < 16:
+        raise ValueError("must have 16 characters or more")
+    if text.startswith("whsec_"):
+        try:
+            base64.b64decode(text.removeprefix("whsec_").strip(), validate=True)
+        except ValueError:
+            raise ValueError("begins with whsec_ and goes on with what is no base64") from None
+    return _key(key)
+
+
+def _known_events(patterns: tuple[str, ...]) -> tuple[str, ...]:
+    for pattern in patterns:
+        if not fnmatch.filter(EVENTS, pattern):
+            raise ValueError(f"{pattern!r} is no event; the events are {', '.join(EVENTS)}")
+    return patterns
+
+
+class Webhook(Section):
+    """A place that is told what happens."""
+
+    url: Annotated[str, AfterValidator(_webhook_url)]
+    secret: Annotated[SecretStr, AfterValidator(_signing_key)] | None = None
+    """By which deliveries are signed: a text, or `whsec_` and base64."""
+    secret_file: FilePath | None = None
+    events: Annotated[tuple[str, ...], AfterValidator(_known_events)] = ()
+    """Which events, as `ticket.opened` or `rollout.*`; none: all of them."""
+
+    def shown(self) -> dict[str, Any]:
+        """As JSON; of the secret only that there is one."""
+        known: dict[str, Any] = {"url": self.url, "events": list(self.events), "secret": "set"}
+        return known if self.secret_file is None else known | {"secret_file": str(self.secret_file)}
+
+    @model_validator(mode="after")
+    def _signed(self) -> Self:
+        if (self.secret is None) == (self.secret_file is None):
+            raise ValueError("needs a secret or a secret_file, not both")
+        return self
+
+
+def _webhooks(given: Any) -> Any:
+    if isinstance(given, str):  # from the environment
+        try:
+            return json.loads(given)
+        except ValueError:
+            raise ValueError("must be a list of objects with url and secret, as JSON") from None
+    return given
+
+
+Webhooks = Annotated[tuple[Webhook, ...], BeforeValidator(_webhooks)]
 
 
 class Oracle(Section):
@@ -288,6 +401,19 @@ class Oracle(Section):
     max_usd_per_day: float | None = Field(None, ge=0, description="US dollars a day for each task's oracle")
     send: Literal["redacted", "full", "none"] | None = Field(
         None, description="what an LLM or HTTP oracle may see; null: redacted, but full to this machine (loopback)"
+    )
+
+
+class Central(Section):
+    database_url: Key | None = Field(
+        None,
+        description="the platform's database, such as postgresql+psycopg://user:password@host/name; null: SQLite "
+        "in the data directory",
+    )
+    blobs: str | None = Field(
+        None,
+        min_length=1,
+        description="where the platform keeps bundles: s3://bucket/prefix or a folder; null: the data directory",
     )
 
 

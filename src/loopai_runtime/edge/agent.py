@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from loopai_runtime.datasets.live_log import LiveLog
+from loopai_runtime.edge import link
 from loopai_runtime.edge.metrics import Metrics
 from loopai_runtime.edge.pages import Pages
 from loopai_runtime.edge.routes import Door, Routes
@@ -17,11 +18,13 @@ from loopai_runtime.flows.serve import Traffic
 from loopai_runtime.http.limits import RateLimit
 from loopai_runtime.layout import make_dir
 from loopai_runtime.sandbox import Pool
+from loopai_runtime.telemetry import state as telemetry
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from loopai_runtime.config import Config
+    from loopai_runtime.edge.link import Link
     from loopai_runtime.layout import Layout
 
 log = logging.getLogger(__name__)
@@ -47,13 +50,44 @@ class Edge:
         self.log = LiveLog(layout, fsync=config.storage.fsync, on_full=config.storage.on_full)
         self.metrics = Metrics()
         self.traffic = Traffic(self.pool, self.log, layout, config, self.metrics.watch)
-        self.metrics.follow(self.traffic, self.pool, self.log)
+        self.metrics.follow(self.traffic, self.pool, self.log, lambda: telemetry.load(layout))
         self.pages = Pages(self.traffic, self.metrics, self.log, layout)
+        self.deployment_id = layout.deployment_id(config)
         rate = config.server.rate_limit
         self.routes = Routes(self.traffic, self.metrics, door, self.pages.app(), RateLimit(rate) if rate else None)
+        self.link = self._tie(only)
         self._only = only
         self._watching: asyncio.Task[None] | None = None
         self._refreshing: set[asyncio.Task[None]] = set()
+
+    def _tie(self, only: str | None) -> Link | None:
+        """The link to the platform, where there is one."""
+        if not link.wanted(self.config):
+            return None
+        from loopai_runtime.flows.follow import Follower  # here, as most edges have no platform
+
+        made = link.Link(self.config, self, Follower(self.layout, self.config, only))
+        self.metrics.link = made
+        return made
+
+    # --- what the link tells of its edge
+
+    def status(self) -> str:
+        """`ok`, `troubled` or `draining`."""
+        if self.pages.draining:
+            return "draining"
+        troubled = self.traffic.troubles or any(lane.trouble for lane in self.traffic.lanes.values())
+        return "troubled" if troubled or self.log.trouble else "ok"
+
+    def versions(self) -> dict[str, int]:
+        """The version that serves, by task."""
+        return {task_id: lane.artifact.version for task_id, lane in self.traffic.lanes.items()}
+
+    def recent(self) -> list[dict[str, Any]]:
+        """What every version did since the last call."""
+        return self.metrics.recent()
+
+    # ---
 
     async def __aenter__(self) -> Self:
         """Raises NotFound where the one task that was asked for cannot be served, ConfigError, StorageError."""

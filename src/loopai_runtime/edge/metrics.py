@@ -10,20 +10,24 @@ from bisect import bisect_left
 from collections import Counter
 from dataclasses import dataclass, field
 from itertools import accumulate
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 
+from loopai_runtime.errors import LoopaiError
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from prometheus_client.core import Metric
 
     from loopai_runtime.datasets.live_log import LiveLog
+    from loopai_runtime.edge.link import Link
     from loopai_runtime.flows.execute import Result
     from loopai_runtime.flows.serve import Traffic
     from loopai_runtime.sandbox import Pool
+    from loopai_runtime.telemetry.state import State
 
 BUCKETS_MS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 1000.0)
 
@@ -34,6 +38,23 @@ class _Durations:
 
     counts: list[int] = field(default_factory=lambda: [0] * (len(BUCKETS_MS) + 1))
     total_ms: float = 0.0
+
+    def since(self, earlier: _Durations) -> _Durations:
+        """What came after an earlier copy."""
+        counts = [now - then for now, then in zip(self.counts, earlier.counts, strict=True)]
+        return _Durations(counts, self.total_ms - earlier.total_ms)
+
+    def copy(self) -> _Durations:
+        return _Durations(self.counts.copy(), self.total_ms)
+
+    def quantile_ms(self, share: float) -> float:
+        """Interpolated between the bounds it falls between; beyond the last bound, that bound."""
+        wanted, before, lower = share * sum(self.counts), 0, 0.0
+        for upper, count in zip(BUCKETS_MS, self.counts, strict=False):
+            if count and before + count >= wanted:
+                return round(lower + (upper - lower) * (wanted - before) / count, 4)
+            before, lower = before + count, upper
+        return BUCKETS_MS[-1]
 
     def buckets(self) -> list[tuple[str, float]]:
         bounds = [*(str(bound / 1000) for bound in BUCKETS_MS), "+Inf"]
@@ -51,9 +72,13 @@ class Metrics:
         self._abstained: Counter[tuple[str, int]] = Counter()
         self._deferred: Counter[tuple[str, int]] = Counter()
         self._durations: dict[tuple[str, int], _Durations] = {}
+        self._told: dict[tuple[str, int], tuple[_Durations, int]] = {}
+        """What `recent` has told of each version: its durations and its failures."""
+        self.link: Link | None = None
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
         self._parts: tuple[Traffic, Pool, LiveLog] | None = None
+        self._telemetry: Callable[[], State] | None = None
 
     def watch(self, result: Result) -> None:
         """Count one execution."""
@@ -73,9 +98,33 @@ class Metrics:
             if record["source"] == "oracle":
                 self._deferred[task_id, version] += 1
 
-    def follow(self, traffic: Traffic, pool: Pool, kept: LiveLog) -> None:
+    def recent(self) -> list[dict[str, Any]]:
+        """What every version did since the last call, as the platform's `ReportMetrics` takes it."""
+        found = []
+        for (task_id, version), durations in self._durations.items():
+            key = (task_id, version)
+            failed = self._executions[(*key, "error")] + self._executions[(*key, "timeout")]
+            told, told_failed = self._told.get(key, (_Durations(), 0))
+            new = durations.since(told)
+            if not (count := sum(new.counts)):
+                continue
+            self._told[key] = (durations.copy(), failed)
+            found.append(
+                {
+                    "task_id": task_id,
+                    "version": version,
+                    "count": count,
+                    "errors": failed - told_failed,
+                    "p50_ms": new.quantile_ms(0.5),
+                    "p99_ms": new.quantile_ms(0.99),
+                }
+            )
+        return found
+
+    def follow(self, traffic: Traffic, pool: Pool, kept: LiveLog, telemetry: Callable[[], State]) -> None:
         """Whose state is part of what is said."""
         self._parts = (traffic, pool, kept)
+        self._telemetry = telemetry
 
     def text(self) -> bytes:
         return generate_latest(self._registry)
@@ -116,6 +165,10 @@ class Metrics:
         yield refused
         if self._parts is not None:
             yield from _state(*self._parts)
+        if self._telemetry is not None:
+            yield from _reporting(self._telemetry)
+        if self.link is not None:
+            yield from _platform(self.link)
 
 
 def _state(traffic: Traffic, pool: Pool, kept: LiveLog) -> Iterator[Metric]:
@@ -136,3 +189,28 @@ def _state(traffic: Traffic, pool: Pool, kept: LiveLog) -> Iterator[Metric]:
         rates.add_metric([task_id], lane.service.sampling_rate)
     yield versions
     yield rates
+
+
+def _reporting(telemetry: Callable[[], State]) -> Iterator[Metric]:
+    try:
+        state = telemetry()
+    except LoopaiError:  # it cannot be read now, which is no reason to say nothing of the rest
+        return
+    dropped = CounterMetricFamily(
+        "loopai_telemetry_dropped", "Records that will never reach the platform.", labels=["reason"]
+    )
+    for reason, count in sorted({"quota": 0, **state.dropped}.items()):
+        dropped.add_metric([reason], count)
+    yield dropped
+    yield CounterMetricFamily("loopai_telemetry_sent_records", "Records that arrived.", state.sent_records)
+    yield GaugeMetricFamily("loopai_telemetry_failed_attempts", "Uploads that failed in a row.", state.attempts)
+
+
+def _platform(link: Link) -> Iterator[Metric]:
+    yield GaugeMetricFamily(
+        "loopai_platform_connected", "1: the platform's hub is listened to.", float(link.is_connected)
+    )
+    yield GaugeMetricFamily(
+        "loopai_platform_last_poll_timestamp_seconds", "When the platform last answered a poll.", link.last_poll
+    )
+    yield CounterMetricFamily("loopai_platform_pulled", "Versions that came from the platform.", link.pulled)

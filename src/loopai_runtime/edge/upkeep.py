@@ -1,4 +1,4 @@
-"""What a running edge does to its logs: statistics as they grow, the oracle's checks, retention once a day.
+"""What a running edge does to its logs: statistics as they grow, the oracle's checks, reports, retention daily.
 
 All are commands that anybody could type, in a process of their own at the lowest priority, so that requests never
 wait for them. What a killed one has not done the next one does: an execution that was checked is not asked about
@@ -12,9 +12,14 @@ import contextlib
 import logging
 import os
 import sys
+import time
 from typing import TYPE_CHECKING
 
+from loopai_runtime.config.sources import variable
 from loopai_runtime.datasets import raw
+from loopai_runtime.errors import LoopaiError
+from loopai_runtime.telemetry import state as states
+from loopai_runtime.telemetry.policy import warning_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,13 +31,18 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LOOK_EVERY_S = 60.0
+FIRST_WAIT_S = 1.0
 ROLL_UP_EVERY_BYTES = 32 * 2**20
 """Of log: what `analyze` then finds still to be counted takes it less than half a second."""
 
 _RUN = (
     "import os, sys; os.nice(19); from loopai_runtime.cli.main import run_line; sys.exit(run_line(sys.argv[1:]))"
 )
-_KEYS = ("storage.retention_days", "storage.max_size_gb", "retention.", "oracle.", "llm.")
+_KEYS = (
+    *("storage.retention_days", "storage.max_size_gb", "retention.", "oracle.", "llm."),
+    *("telemetry.", "privacy.", "cloud.", "runtime.deployment_id"),
+)
+_SECRETS = ("storage.encryption_key", "storage.encryption_key_before", "oracle.api_key", "cloud.api_key")
 NOTHING_TO_JUDGE = 3  # the exit code of `validate` where no execution was sampled yet
 
 
@@ -59,6 +69,28 @@ async def keep_up(
             checked = kept.bytes
             for task_id in await asyncio.to_thread(with_oracle):
                 await _run(config, layout, "validate", task_id)
+
+
+async def keep_reporting(config: Config, layout: Layout) -> None:
+    """For ever, where telemetry is on: tell the platform what is new; after a failure when that is due."""
+    if not config.telemetry_on:
+        return
+    if (warning := warning_of(config)) is not None:
+        log.warning("%s", warning)
+    while True:
+        await asyncio.sleep(_pause(config, layout))
+        await _run(config, layout, "telemetry", "flush", "--if-due")
+
+
+def _pause(config: Config, layout: Layout) -> float:
+    """Seconds until the next report."""
+    usual = float(config.telemetry.upload_interval_sec)
+    try:
+        kept = states.load(layout)
+    except LoopaiError:
+        return usual
+    due = kept.not_before - time.time()
+    return min(usual, max(due, 0.0) + FIRST_WAIT_S) if kept.attempts and kept.paused is None else usual
 
 
 async def _run(config: Config, layout: Layout, *command: str) -> None:
@@ -92,14 +124,13 @@ async def _run(config: Config, layout: Layout, *command: str) -> None:
 
 def environment(config: Config, layout: Layout) -> dict[str, str]:
     """The variables by which a command keeps to the settings that this server was started with."""
-    wanted = [key for key in config.shown() if key.startswith(_KEYS) and key != "oracle.api_key"]
-    settings = {key: config.shown()[key] for key in wanted if config.is_set(key)}
-    named = {f"LOOPAI_{key.upper().replace('.', '__')}": str(value) for key, value in settings.items()}
-    for name in ("encryption_key", "encryption_key_before"):
-        if (key := getattr(config.storage, name)) is not None:
-            named[f"LOOPAI_STORAGE__{name.upper()}"] = key.get_secret_value()
-    if config.oracle.api_key is not None:
-        named["LOOPAI_ORACLE__API_KEY"] = config.oracle.api_key.get_secret_value()
+    shown = config.shown()
+    wanted = [key for key in shown if key.startswith(_KEYS) and key not in _SECRETS and config.is_set(key)]
+    named = {variable(key): str(shown[key]) for key in wanted if shown[key] is not None}
+    for key in _SECRETS:
+        section, name = key.split(".")
+        if (secret := getattr(getattr(config, section), name)) is not None:
+            named[variable(key)] = secret.get_secret_value()
     if config.storage.encryption_key_file is not None:
         named["LOOPAI_STORAGE__ENCRYPTION_KEY_FILE"] = str(config.storage.encryption_key_file)
     return {**os.environ, **named, "LOOPAI_DATA_DIR": str(layout.root)}

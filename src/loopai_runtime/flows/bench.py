@@ -107,12 +107,20 @@ class _Connection(asyncio.Protocol):
 
 
 def run_load(
-    host: str, port: int, task_id: str, inputs: Sequence[Any], *, rate: float, seconds: float, connections: int
+    host: str,
+    port: int,
+    task_id: str,
+    inputs: Sequence[Any],
+    *,
+    rate: float,
+    seconds: float,
+    connections: int,
+    api_key: str | None = None,
 ) -> Load:
     """Send `rate` requests a second for `seconds`. Raises LoopaiError where nobody answers."""
     import uvloop
 
-    requests = [_request(host, port, task_id, value) for value in inputs]
+    requests = [_request(host, port, task_id, value, api_key) for value in inputs]
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_drive(host, port, requests, rate, seconds, connections))
 
@@ -143,10 +151,12 @@ async def _drive(
     return load
 
 
-def _request(host: str, port: int, task_id: str, value: Any) -> bytes:
+def _request(host: str, port: int, task_id: str, value: Any, api_key: str | None) -> bytes:
     body = jsonl.encode({"input": value})
-    head = f"POST /v1/execute/{task_id} HTTP/1.1\r\nHost: {host}:{port}\r\nContent-Length: {len(body)}\r\n\r\n"
-    return head.encode() + body
+    lines = [f"POST /v1/execute/{task_id} HTTP/1.1", f"Host: {host}:{port}", f"Content-Length: {len(body)}"]
+    if api_key is not None:
+        lines.append(f"Authorization: Bearer {api_key}")
+    return "\r\n".join([*lines, "", ""]).encode() + body
 
 
 def example_inputs(layout: Layout, task_id: str, most: int = 1000) -> list[Any]:

@@ -1,8 +1,9 @@
 """A person's right to be forgotten: records taken out of everything that keeps inputs and outputs.
 
-Logs and their archives, validations, labels, queues, examples, the labels' names in statistics; caches are
-emptied, as their keys do not say whose input they answer. What cannot be changed here is named: versions whose
-program was made from an erased row, or has what was looked for in its text, and specifications.
+Logs and their archives, validations, labels, queues, examples, the labels' names in statistics, what waits to be
+sent to the platform; caches are emptied, as their keys do not say whose input they answer. What cannot be changed
+here is named: versions whose program was made from an erased row, or has what was looked for in its text, and
+specifications.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from loopai_runtime.errors import InputError, LoopaiError
 from loopai_runtime.events import Audit
 from loopai_runtime.layout import storage_errors
 from loopai_runtime.synthesis.specfile import load_saved
+from loopai_runtime.telemetry import outbox, spool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -37,7 +39,7 @@ class Erased:
     """What was taken out, or with `dry_run` would be: records by place, and what is left to do."""
 
     records: dict[str, int] = field(default_factory=dict)
-    """By `executions`, `validations`, `statistics`, `cache`, and the task's own files: `labels`, `queue`, …"""
+    """By `executions`, `validations`, `statistics`, `telemetry`, `cache`, and the task's own files: `labels`, …"""
     rebuild: list[str] = field(default_factory=list)
     """Versions to make again without the erased rows, and then to remove: `task@3`."""
     by_hand: list[str] = field(default_factory=list)
@@ -93,6 +95,7 @@ def _erase_task(layout: Layout, task_id: str, match: Match, done: Erased, dry_ru
         for path in sorted(layout.analytics(task_id).glob("daily-stats-*.json")):
             day = path.name.removeprefix("daily-stats-").removesuffix(".json")
             done.count("statistics", stats.erase_labels(layout, task_id, day, match.label))
+    done.count("telemetry", _erase_unsent(layout, task_id, meant, dry_run))
     inputs = [record["input"] for record in _records(found) if "input" in record]
     done.rebuild += _versions(ArtifactStore(layout), task_id, inputs, match.text)
     done.by_hand += [str(path) for path in _files_of_people(layout, task_id) if _has(path, match)]
@@ -106,6 +109,20 @@ def _erase_day(layout: Layout, task_id: str, day: str, match: Match, dry_run: bo
         stats.forget(layout, task_id, day)
         stats.daily(layout, task_id, day)
     return found
+
+
+def _erase_unsent(layout: Layout, task_id: str, is_meant: Callable[[bytes], bool], dry_run: bool) -> int:
+    """Take out what waits to be sent to the platform: by then it is redacted, and known by its execution."""
+
+    def meant(line: bytes) -> bool:
+        record = tally.read(line)
+        return record.get("task_id") == task_id and is_meant(jsonl.encode(record["data"]))
+
+    if not layout.telemetry.is_dir():
+        return 0
+    with spool.lock(layout, wait=True):
+        n = sum(spool.erase(layout, segment, meant, dry_run=dry_run) for segment in spool.segments(layout))
+        return n if dry_run else n + outbox.erase(layout, meant, n)
 
 
 def _files(layout: Layout, task_id: str) -> Iterable[tuple[str, Path]]:

@@ -235,6 +235,10 @@ class Executor:
         self._key = self._service.key
         pool.load(self._service.program(stored.code, config))
 
+    @property
+    def input_schema(self) -> dict[str, Any]:
+        return self.artifact.input_schema
+
     def run(self, request: Request) -> Result:
         """Execute one request. Raises InputError where the schema refuses the input."""
         self._service.check(request.input)

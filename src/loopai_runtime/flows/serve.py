@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from loopai_runtime import jsonl
 from loopai_runtime.artifacts.store import ArtifactStore
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from loopai_runtime.flows.defer import Deferral
     from loopai_runtime.layout import Layout
     from loopai_runtime.models import ProgramArtifact
-    from loopai_runtime.sandbox import Outcome, Pool
+    from loopai_runtime.sandbox import Outcome, Program
     from loopai_runtime.validation.oracle import Answer
 
 log = logging.getLogger(__name__)
@@ -35,6 +35,19 @@ MAX_IN_FLIGHT = 512
 
 Answered = Callable[[Result | LoopaiError], None]
 Watcher = Callable[[Result], None]
+
+
+class Programs(Protocol):
+    """A sandbox pool, or a part of one, as `Traffic` uses it."""
+
+    @property
+    def is_full(self) -> bool: ...
+
+    async def load(self, program: Program) -> None: ...
+
+    def unload(self, key: str) -> None: ...
+
+    def submit(self, key: str, payload: bytes, done: Callable[[Outcome], None]) -> None: ...
 
 
 @dataclass(slots=True)
@@ -52,10 +65,20 @@ class Lane:
 
 
 class Traffic:
-    """The tasks that are served, by id. `watch` hears of every execution, before its answer leaves."""
+    """The tasks that are served, by id. `watch` hears of every execution, before its answer leaves.
+
+    Without `defers` no oracle is asked, whatever a specification says.
+    """
 
     def __init__(
-        self, pool: Pool, kept: LiveLog, layout: Layout, config: Config, watch: Watcher = lambda _result: None
+        self,
+        pool: Programs,
+        kept: LiveLog,
+        layout: Layout,
+        config: Config,
+        watch: Watcher = lambda _result: None,
+        *,
+        defers: bool = True,
     ) -> None:
         self.lanes: dict[str, Lane] = {}
         self.troubles: dict[str, str] = {}
@@ -70,6 +93,7 @@ class Traffic:
         self._deployment_id = layout.deployment_id(config)
         self._store = ArtifactStore(layout)
         self._watch = watch
+        self._defers = defers
 
     def choose(self, task_id: str | None) -> str:
         """The task that a request is for: the one it names, else the default, else the only one."""
@@ -153,7 +177,7 @@ class Traffic:
         try:
             active = self._store.active_version(task_id)
             if active is None:
-                self._stop(task_id)
+                self.stop(task_id)
                 return
             if lane is not None and lane.artifact.version == active:
                 lane.trouble = None
@@ -164,9 +188,7 @@ class Traffic:
             service = Service(stored.artifact, self._deployment_id, sampling)
             program = service.program(stored.code, self._config)
             await self._pool.load(program)
-            deferral = await asyncio.to_thread(
-                deferral_of, stored.artifact, self._layout, self._config, log.warning
-            )
+            deferral = await self._deferral(stored.artifact)
         except LoopaiError as error:
             self._keep_old(task_id, lane, str(error))
             return
@@ -179,6 +201,11 @@ class Traffic:
             self._unload(lane)
         log.info("serving %s", service.key)
 
+    async def _deferral(self, artifact: ProgramArtifact) -> Deferral | None:
+        if not self._defers:
+            return None
+        return await asyncio.to_thread(deferral_of, artifact, self._layout, self._config, log.warning)
+
     def _keep_old(self, task_id: str, lane: Lane | None, why: str) -> None:
         log.error("task %s: the active version does not load: %s", task_id, why)
         if lane is None:
@@ -186,7 +213,8 @@ class Traffic:
         else:
             lane.trouble = why
 
-    def _stop(self, task_id: str) -> None:
+    def stop(self, task_id: str) -> None:
+        """Serve a task no longer, if it is served."""
         self.troubles.pop(task_id, None)
         if lane := self.lanes.pop(task_id, None):
             self._unload(lane)

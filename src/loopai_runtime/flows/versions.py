@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from loopai_runtime import jsonl
+from loopai_runtime import jsonl, signing
 from loopai_runtime.artifacts import archive, references
 from loopai_runtime.artifacts.bundle import PROGRAM, SIGNATURE
 from loopai_runtime.errors import LoopaiError, NotFound, PolicyRefused, TamperedArtifact, UsageError
@@ -159,7 +159,10 @@ class Verdict:
     name: str
     sha256: str | None
     fault: str | None
-    signed: bool = False
+    signed_by: str | None = None
+    """The key of the platform that signed it."""
+    is_pinned: bool = False
+    """Whether that is the key which is pinned here."""
 
     def as_dict(self) -> dict[str, Any]:
         return {"name": self.name, "ok": self.fault is None, "sha256": self.sha256, "fault": self.fault}
@@ -168,9 +171,11 @@ class Verdict:
 def verify(store: ArtifactStore, target: str, config: Config) -> list[Verdict]:
     """Check a bundle (a path), one version (TASK@V), or all versions of a task (TASK).
 
-    Raises UsageError, NotFound, StorageError.
+    A platform's signature must be one by the pinned key, where a key is pinned. Raises UsageError, NotFound,
+    StorageError.
     """
-    return [_verdict(name, read, config) for name, read in _meant(store, target)]
+    pinned = signing.pinned(config, store.layout)
+    return [_verdict(name, read, config, pinned) for name, read in _meant(store, target)]
 
 
 def personal_data(store: ArtifactStore, target: str) -> list[Leak]:
@@ -199,17 +204,21 @@ def _stored(store: ArtifactStore, reference: str) -> Bundle:
     return store.read(reference).bundle
 
 
-def _verdict(name: str, read: Callable[[], Bundle], config: Config) -> Verdict:
+def _verdict(name: str, read: Callable[[], Bundle], config: Config, pinned: str | None) -> Verdict:
     try:
         bundle = read()
     except TamperedArtifact as exc:
         return Verdict(name, None, str(exc))
-    signed = SIGNATURE in bundle.files
+    key = None
     try:
+        if SIGNATURE in bundle.files:
+            key = signing.check(bundle.files[SIGNATURE], bundle.digest, name, pinned)
         check_policy(bundle, config)
+    except TamperedArtifact as exc:
+        return Verdict(name, bundle.digest, str(exc))
     except PolicyRefused as exc:
-        return Verdict(name, bundle.digest, f"{PROGRAM} is {exc}", signed)
-    return Verdict(name, bundle.digest, None, signed)
+        return Verdict(name, bundle.digest, f"{PROGRAM} is {exc}", key)
+    return Verdict(name, bundle.digest, None, key, key is not None and pinned is not None)
 
 
 # --- side by side -------------------------------------------------------------------------------------------

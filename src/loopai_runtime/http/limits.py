@@ -20,6 +20,13 @@ class RateLimit:
         self._clock = clock
         self._buckets: dict[str, tuple[float, float]] = {}  # caller -> tokens left, as of when
 
+    def wait(self, caller: str) -> float:
+        """How many seconds until there is something to take; spends nothing."""
+        now = self._clock()
+        left, then = self._buckets.get(caller, (self._depth, now))
+        left = min(self._depth, left + (now - then) * self.rate)
+        return 0.0 if left >= 1 else (1 - left) / self.rate
+
     def take(self, caller: str, count: int = 1) -> float:
         """Spend `count` tokens and answer 0; or spend nothing and answer how many seconds to wait."""
         now = self._clock()

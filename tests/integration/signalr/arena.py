@@ -205,24 +205,25 @@ class Arena:
     hub: Hub
     port: int
     loop: asyncio.AbstractEventLoop
+    path: str = PATH
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}{PATH}"
+        return f"http://127.0.0.1:{self.port}{self.path}"
 
     def on(self, work: Coroutine[Any, Any, T], timeout_s: float = 20) -> T:
         return asyncio.run_coroutine_threadsafe(work, self.loop).result(timeout_s)
 
 
 @contextlib.contextmanager
-def arena(make: Callable[[], Hub], log_level: str = "info", port: int = 0) -> Iterator[Arena]:
+def arena(make: Callable[[], Hub], log_level: str = "info", port: int = 0, path: str = PATH) -> Iterator[Arena]:
     """A hub behind uvicorn on a port, a free one if it does not matter, in a thread of its own."""
     started = threading.Event()
     box: dict[str, Any] = {}
 
     async def run() -> None:
         hub = make()
-        app = Starlette(routes=hub.routes(PATH))
+        app = Starlette(routes=hub.routes(path))
         config = uvicorn.Config(
             app, "127.0.0.1", port, lifespan="off", log_level=log_level, timeout_graceful_shutdown=1
         )
@@ -232,7 +233,7 @@ def arena(make: Callable[[], Hub], log_level: str = "info", port: int = 0) -> It
         while not server.started:
             await asyncio.sleep(0.005)
         found = server.servers[0].sockets[0].getsockname()[1]
-        box.update(arena=Arena(hub, found, asyncio.get_running_loop()), server=server)
+        box.update(arena=Arena(hub, found, asyncio.get_running_loop(), path), server=server)
         started.set()
         await serving
 

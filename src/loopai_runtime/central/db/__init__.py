@@ -1,0 +1,1 @@
+"""The platform's database: its tables, and the one way to them."""

@@ -1,0 +1,81 @@
+"""One way to the database: a transaction to read in, or one to write in."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import create_engine, event
+from sqlalchemy.engine import make_url
+
+from loopai_runtime.central.db import schema
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy import Connection, Engine, Table
+
+_BUSY_MS = 10_000
+
+
+class Database:
+    """Synchronous; call it from threads. On SQLite one transaction writes at a time, and readers never wait."""
+
+    def __init__(self, url: str) -> None:
+        self.url = make_url(url)
+        self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        self._engine = create_engine(self.url, pool_pre_ping=not self.is_sqlite)
+        self._one_writer = threading.Lock()
+        if self.is_sqlite:
+            _tame_sqlite(self._engine)
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        with self._engine.connect() as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """Committed at the end, undone by an exception."""
+        if not self.is_sqlite:
+            with self._engine.begin() as connection:
+                yield connection
+            return
+        with self._one_writer, self._engine.connect() as plain:
+            connection = plain.execution_options(writes=True)
+            with connection.begin():
+                yield connection
+
+    def upgrade(self) -> None:
+        """Bring the tables to this release. Raises StorageError."""
+        with self.write() as connection:
+            schema.upgrade(connection)
+
+    def insert_new(self, table: Table) -> Any:
+        """An INSERT that leaves rows alone which are there already."""
+        if self.is_sqlite:
+            from sqlalchemy.dialects.sqlite import insert as insert_sqlite
+
+            return insert_sqlite(table).on_conflict_do_nothing()
+        from sqlalchemy.dialects.postgresql import insert as insert_postgresql
+
+        return insert_postgresql(table).on_conflict_do_nothing()
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+
+def _tame_sqlite(engine: Engine) -> None:
+    """Transactions are begun by us, and what was committed is on the disk."""
+
+    @event.listens_for(engine, "connect")
+    def connected(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None
+        for pragma in ("journal_mode=WAL", "foreign_keys=ON", "synchronous=FULL", f"busy_timeout={_BUSY_MS}"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def begun(connection: Connection) -> None:
+        writes = connection.get_execution_options().get("writes")
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

@@ -1,0 +1,235 @@
+"""Writing programs for those who ask: `loopai generate` in a process and a data directory of its own, for each.
+
+The specification is a tenant's, so nothing that it names is read, asked or run here: examples are those that were
+uploaded, no file is opened, no model and no oracle is asked. What comes out is published like any upload.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import shutil
+import signal
+import sys
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import insert, select, update
+
+from loopai_runtime import jsonl
+from loopai_runtime.artifacts import archive
+from loopai_runtime.artifacts.store import ArtifactStore
+from loopai_runtime.central.audit import note
+from loopai_runtime.central.db.tables import generations, tasks
+from loopai_runtime.errors import Busy, InputError, LoopaiError, NotFound
+from loopai_runtime.http.problem import Refused
+from loopai_runtime.layout import Layout, make_dir, write_file
+from loopai_runtime.models import utc_now
+from loopai_runtime.synthesis import specfile
+
+if TYPE_CHECKING:
+    from loopai_runtime.central.access import Caller
+    from loopai_runtime.central.platform import Platform
+
+log = logging.getLogger(__name__)
+
+_AT_ONCE = 1
+_MOST_WAITING = 100
+_LONGEST_S = 900.0
+_MISSED = 3  # the exit code of a program that misses its targets: a draft
+_KEPT_OUTPUT = 64 * 1024
+_ENDED = "the platform ended before the program was written; ask again"
+_EXAMPLES, _ROW = "examples.jsonl", {"input", "output"}
+_ELSEWHERE = ("examples_from", "unlabelled_from")
+_PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TZ")
+
+
+class Generations:
+    """Made on the loop that serves."""
+
+    def __init__(self, platform: Platform) -> None:
+        self._platform = platform
+        self._under_way: dict[tuple[str, str], str] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._turn = asyncio.Semaphore(_AT_ONCE)
+
+    def clear(self) -> None:
+        """What an earlier process did not end is over. Before anything is asked for."""
+        shutil.rmtree(self._platform.layout.generations, ignore_errors=True)
+        unfinished = generations.c.state.in_(("queued", "running"))
+        said = {"state": "failed", "error": _ENDED, "ended_at": utc_now()}
+        with self._platform.db.write() as connection:
+            connection.execute(update(generations).where(unfinished).values(said))
+
+    async def close(self) -> None:
+        """End what is under way; it counts as failed from the next start on."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def ask(self, caller: Caller, task_id: str, examples: list[dict[str, Any]]) -> dict[str, Any]:
+        """Begin to write a program of a task's specification and of further examples.
+
+        Raises NotFound, InputError, SpecError, Busy, Refused (409) where one is being written for the task.
+        """
+        spec = await self._platform.thread(self._spec, caller.tenant_id, task_id)
+        files = await self._platform.thread(_sound, spec, task_id, examples)
+        place = (caller.tenant_id, task_id)
+        if (before := self._under_way.get(place)) is not None:
+            raise Refused(409, f"a program is being written for {task_id}: generation {before}")
+        if len(self._under_way) >= _MOST_WAITING:
+            raise Busy("too many programs wait to be written", hint="ask again in some minutes")
+        row = {"id": str(uuid.uuid4()), "tenant_id": caller.tenant_id, "task_id": task_id, "state": "queued"}
+        row |= {"created_by": caller.key_id, "created_at": utc_now()}
+        self._under_way[place] = row["id"]
+        try:
+            await self._platform.thread(self._insert, row)
+        except BaseException:
+            del self._under_way[place]
+            raise
+        task = asyncio.create_task(self._write(caller, task_id, row["id"], files))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return self._shown(row)
+
+    def read(self, tenant_id: str, task_id: str, generation_id: str) -> dict[str, Any]:
+        """How far it is. Raises NotFound."""
+        mine = (generations.c.tenant_id == tenant_id, generations.c.task_id == task_id)
+        with self._platform.db.read() as connection:
+            wanted = select(generations).where(*mine, generations.c.id == generation_id)
+            row = connection.execute(wanted).mappings().first()
+        if row is None:
+            raise NotFound(f"no generation {generation_id[:40]!r} of {task_id}")
+        return self._shown(dict(row))
+
+    # ---
+
+    async def _write(self, caller: Caller, task_id: str, generation_id: str, files: tuple[bytes, bytes]) -> None:
+        work = self._platform.layout.generations / generation_id
+        try:
+            async with self._turn:
+                await self._note(generation_id, state="running", started_at=utc_now())
+                await _generate(self._platform, work, *files)
+                end = {"state": "done"} | await self._publish(caller, task_id, work)
+        except LoopaiError as error:
+            end = {"state": "failed", "error": error.message[:1000]}
+        except Exception:
+            log.exception("a generation failed")
+            end = {"state": "failed", "error": "the platform could not write it"}
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+            del self._under_way[caller.tenant_id, task_id]
+        await self._note(generation_id, **end, ended_at=utc_now())
+
+    async def _publish(self, caller: Caller, task_id: str, work: Path) -> dict[str, Any]:
+        """The number and the status of what was written."""
+        platform = self._platform
+
+        def publish() -> tuple[int, str]:
+            stored = ArtifactStore(Layout(work / "data")).read(f"{task_id}@1")
+            content = archive.write_zip(stored.bundle)
+            made = platform.repository.publish(caller.tenant_id, task_id, content, caller.key_id)
+            about = platform.repository.describe(caller.tenant_id, task_id, made.version)
+            return made.version, about["status"]
+
+        version, status = await platform.thread(publish)
+        await platform.execution.refresh(caller.tenant_id, task_id)
+        platform.news.artifact(caller.tenant_id, task_id, version)
+        return {"version": version, "status": status}
+
+    def _spec(self, tenant_id: str, task_id: str) -> dict[str, Any]:
+        mine = (tasks.c.tenant_id == tenant_id, tasks.c.task_id == task_id, tasks.c.deleted_at.is_(None))
+        with self._platform.db.read() as connection:
+            row = connection.execute(select(tasks.c.spec).where(*mine)).first()
+        if row is None:
+            raise NotFound(f"no task {task_id!r}")
+        return dict(row[0])
+
+    def _insert(self, row: dict[str, Any]) -> None:
+        with self._platform.db.write() as connection:
+            connection.execute(insert(generations), row)
+            facts = {"task_id": row["task_id"], "id": row["id"]}
+            note(connection, row["tenant_id"], row["created_by"], "generation.asked", **facts)
+
+    async def _note(self, generation_id: str, **values: Any) -> None:
+        def write() -> None:
+            with self._platform.db.write() as connection:
+                connection.execute(update(generations).where(generations.c.id == generation_id).values(values))
+
+        await self._platform.thread(write)
+
+    @staticmethod
+    def _shown(row: dict[str, Any]) -> dict[str, Any]:
+        names = ("id", "task_id", "state", "version", "status", "error", "created_at", "started_at", "ended_at")
+        return {name: row.get(name) for name in names}
+
+
+def _sound(spec: dict[str, Any], task_id: str, examples: list[dict[str, Any]]) -> tuple[bytes, bytes]:
+    """The specification as it is generated from, and the file of its examples. Raises InputError, SpecError."""
+    if not spec:
+        raise InputError(
+            f"{task_id} has no specification", hint=f"PUT /api/v1/tasks/{task_id} with a spec, then ask again"
+        )
+    if spec.get("name", task_id) != task_id:
+        raise InputError(f"the specification is that of {str(spec['name'])[:80]!r}", path="$.spec.name")
+    for name in _ELSEWHERE:
+        if spec.get(name):
+            raise InputError(
+                "no files are read on the platform", path=f"$.spec.{name}", hint="upload them as `examples`"
+            )
+    options = spec.get("generate") or {}
+    if isinstance(options, dict) and (options.get("model") or options.get("strategy") == "llm"):
+        raise InputError(
+            "no model is asked on the platform", path="$.spec.generate", hint="loopai generate, then loopai push"
+        )
+    own = spec.get("examples") or []
+    if not isinstance(own, list) or any(not isinstance(row, dict) or set(row) != _ROW for row in own):
+        raise InputError("examples are a list of objects with input and output", path="$.spec.examples")
+    kept = {name: value for name, value in spec.items() if name not in ("oracle", "examples", *_ELSEWHERE)}
+    text = jsonl.encode(kept | {"name": task_id, "examples_from": [{"file": _EXAMPLES}]})
+    specfile.parse(text.decode(), "spec", Path("/"))
+    return text, b"".join(jsonl.encode(row) + b"\n" for row in (*own, *examples))
+
+
+async def _generate(platform: Platform, work: Path, spec: bytes, examples: bytes) -> None:
+    """Run `loopai generate` over `work`. Raises InputError with what it says, where nothing came of it."""
+    make_dir(work)
+    write_file(work / "spec.yaml", spec)
+    write_file(work / _EXAMPLES, examples)
+    environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    environment |= {"LOOPAI_SANDBOX__REQUIRE": platform.config.sandbox.require, "TMPDIR": str(work)}
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-P", "-m", "loopai_runtime", "generate", str(work / "spec.yaml")),
+        *("--data-dir", str(work / "data"), "--output", "json"),
+        cwd=work,
+        env=environment,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+        start_new_session=True,
+    )
+    try:
+        async with asyncio.timeout(_LONGEST_S):
+            said = await _last_of(process)
+            code = await process.wait()
+    except TimeoutError:
+        raise InputError(f"no program was written within {_LONGEST_S / 60:g} minutes") from None
+    finally:
+        with contextlib.suppress(ProcessLookupError):  # the whole of it, sandboxes too
+            os.killpg(process.pid, signal.SIGKILL)
+        await process.wait()
+    if code not in (0, _MISSED):
+        said = said.replace(f"{work}/", "")
+        lines = [line.removeprefix("error: ") for line in said.splitlines() if line.startswith("error: ")]
+        raise InputError("; ".join(lines)[:1000] or "no program was written")
+
+
+async def _last_of(process: asyncio.subprocess.Process) -> str:
+    """The end of what a process says on stderr."""
+    kept = b""
+    while process.stderr is not None and (some := await process.stderr.read(2**16)):
+        kept = (kept + some)[-_KEPT_OUTPUT:]
+    return kept.decode("utf-8", "replace")
