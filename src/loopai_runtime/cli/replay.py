@@ -24,7 +24,9 @@ def replay(
     since: Annotated[str, typer.Option("--since", metavar="TIME", help="How far back: 7d, 12h, 30m.")] = "7d",
     limit: Annotated[
         int | None,
-        typer.Option("--limit", min=1, help="So many executions at most, the latest day first.", show_default=False),
+        typer.Option(
+            "--limit", min=1, help="So many executions at most, the latest day first.", show_default=False
+        ),
     ] = None,
     fail_on_broken: Annotated[
         int | None,
@@ -78,8 +80,13 @@ def replay(
 
 
 def _flat(group: Group) -> dict[str, Any]:
-    row = {"old": _text(group.old, group.kinds[0]), "new": _text(group.new, group.kinds[1])}
-    return row | {"count": group.count, "checked": group.checked, **group.verdicts}
+    return {
+        "old": _text(group.old, group.kinds[0]),
+        "new": _text(group.new, group.kinds[1]),
+        "count": group.count,
+        "checked": group.checked,
+        **{str(verdict): count for verdict, count in group.verdicts.items()},
+    }
 
 
 def _text(answer: Answer | None, kind: str) -> str:

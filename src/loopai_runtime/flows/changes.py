@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -12,6 +11,8 @@ from loopai_runtime.errors import GateMissed
 from loopai_runtime.sketch import Sketch
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from loopai_runtime.flows.execute import Result
 
 Kind = Literal["answer", "abstained", "error"]
@@ -23,6 +24,7 @@ EXAMPLES = 3
 MOST_GROUPS = 1000
 """Free text has a group for each answer; the later ones go together, by the kind of the change."""
 _LONGEST = 2000  # bytes of an output by which a group is named and shown
+_EXAMPLES_BYTES = 32 << 20  # of all groups together
 
 
 class Answer(NamedTuple):
@@ -69,6 +71,11 @@ class Change(NamedTuple):
         """Whether nobody would see a difference; two errors are the same, whatever their types."""
         return self.old.kind == self.new.kind and self.old.token == self.new.token
 
+    @property
+    def size(self) -> int:
+        """Bytes of its input and its answers."""
+        return len(jsonl.compact(self.input)) + len(self.old.token) + len(self.new.token)
+
     def as_dict(self) -> dict[str, Any]:
         line = {"execution_id": self.execution_id, "timestamp": self.timestamp, "input": self.input}
         line |= {"old": self.old.as_dict(), "new": self.new.as_dict()}
@@ -86,15 +93,20 @@ class Group:
     verdicts: dict[Verdict, int] = field(default_factory=lambda: dict.fromkeys(VERDICTS, 0))
     examples: list[Change] = field(default_factory=list)
 
-    def add(self, change: Change) -> None:
+    def add(self, change: Change, room: int) -> int:
+        """Count an execution, and keep it as an example if it is worth it and fits; the bytes that this took."""
         self.count += 1
         if change.verdict is not None:
             self.verdicts[change.verdict] += 1
-        if len(self.examples) < EXAMPLES:
-            self.examples.append(change)
-        elif change.checked and (unchecked := [one for one in self.examples if not one.checked]):
+        unchecked = [one for one in self.examples if not one.checked]
+        full = len(self.examples) >= EXAMPLES
+        if (full and not (change.checked and unchecked)) or (size := change.size) > room:
+            return 0
+        if full:
             self.examples.remove(unchecked[-1])
-            self.examples.append(change)
+            size -= unchecked[-1].size
+        self.examples.append(change)
+        return size
 
     @property
     def checked(self) -> int:
@@ -108,7 +120,7 @@ class Group:
             "kinds": list(self.kinds),
             "count": self.count,
             "checked": self.checked,
-            **self.verdicts,
+            **{str(verdict): count for verdict, count in self.verdicts.items()},
             "examples": [one.as_dict() for one in sorted(self.examples, key=lambda one: not one.checked)],
         }
 
@@ -125,6 +137,7 @@ class Replayed:
         self.verdicts: dict[Verdict, int] = dict.fromkeys(VERDICTS, 0)
         """Of answers that would change and that an oracle judged."""
         self._groups: dict[bytes, Group] = {}
+        self._room = _EXAMPLES_BYTES
         self._was, self._is = Sketch(), Sketch()
 
     def add(self, change: Change) -> bool:
@@ -136,7 +149,7 @@ class Replayed:
         self.changed += 1
         if change.verdict is not None:
             self.verdicts[change.verdict] += 1
-        self._group(change).add(change)
+        self._room -= self._group(change).add(change, self._room)
         return True
 
     def ran(self, record: dict[str, Any], result: Result) -> None:
@@ -159,7 +172,10 @@ class Replayed:
         """`{"logged" | "replayed": {"p50", "p95", "p99"}}` of the inputs that were run; None of none."""
         shares = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
         sides = {"logged": self._was, "replayed": self._is}
-        return {side: {name: _rounded(sketch, share) for name, share in shares.items()} for side, sketch in sides.items()}
+        return {
+            side: {name: _rounded(sketch, share) for name, share in shares.items()}
+            for side, sketch in sides.items()
+        }
 
     def as_dict(self) -> dict[str, Any]:
         return self.summary() | {"groups": [group.as_dict() for group in self.groups]}
@@ -174,7 +190,7 @@ class Replayed:
             "without_input": self.without_input,
             "changed": self.changed,
             "checked": self.checked,
-            **self.verdicts,
+            **{str(verdict): count for verdict, count in self.verdicts.items()},
             "latency_ms": self.latency_ms(),
         }
 
@@ -186,11 +202,13 @@ class Replayed:
                 hint=f"loopai validate {self.task_id}",
             )
         if self.verdicts["broken"] >= broken_below:
-            raise GateMissed(f"v{self.version} breaks {self.verdicts['broken']:,} of {self.checked:,} that were judged")
+            raise GateMissed(
+                f"v{self.version} breaks {self.verdicts['broken']:,} of {self.checked:,} that were judged"
+            )
 
     def _group(self, change: Change) -> Group:
         old, new = change.old, change.new
-        kinds = (old.kind, new.kind)
+        kinds: tuple[Kind, Kind] = (old.kind, new.kind)
         short = max(len(old.token), len(new.token)) <= _LONGEST
         name = blake2b(repr((kinds, old.token, new.token)).encode(), digest_size=16).digest()
         if name in self._groups:

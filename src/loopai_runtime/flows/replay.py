@@ -8,14 +8,14 @@ answers, which are few.
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from loopai_runtime import jsonl
 from loopai_runtime.compare import compare, config_for
 from loopai_runtime.datasets import logged, validations
-from loopai_runtime.errors import GateMissed, InputError
+from loopai_runtime.errors import GateMissed, ProgramError
 from loopai_runtime.flows.changes import Answer, Change, Replayed, Verdict
 from loopai_runtime.flows.execute import Executor, Request
 from loopai_runtime.models import CompareConfig
@@ -68,27 +68,21 @@ def replay(
     """
     runner = _Runner(pool, stored, layout, config)
     start = datetime.fromtimestamp(max(0.0, time.time() - since_s), UTC)
-    days = _days(start)
+    days = [day for day in validations.days(layout, stored.artifact.task_id) if day >= start.date().isoformat()]
     known = _known(layout, stored.artifact.task_id, days)
     done = Replayed(stored.artifact.task_id, stored.artifact.version, start)
     records = _records(layout, stored.artifact.task_id, days, start.timestamp(), limit)
     for chunk in _chunks(records, done):
-        answers = runner.answers(chunk, done)
-        for record, key in chunk:
-            change = runner.change(record, answers[key], known)
+        for record, answer in runner.answers(chunk, done):
+            change = runner.change(record, answer, known)
             if done.add(change) and changed is not None:
                 changed(change)
         if advance is not None:
             advance(done.executions)
     if not done.executions:
-        raise GateMissed(f"nothing that {stored.artifact.task_id} was asked since {done.since} is in the log")
+        kept = "the inputs are not" if done.without_input else "nothing is"
+        raise GateMissed(f"{kept} in the log of what {stored.artifact.task_id} was asked since {done.since}")
     return done
-
-
-def _days(start: datetime) -> list[str]:
-    """The days (UTC) from `start` to today, the latest first."""
-    first, last = start.date(), datetime.now(UTC).date()
-    return [(last - timedelta(days=n)).isoformat() for n in range((last - first).days + 1)]
 
 
 def _known(layout: Layout, task_id: str, days: Iterable[str]) -> dict[str, _Known]:
@@ -140,17 +134,20 @@ class _Runner:
         self._remembered: dict[bytes, Answer] = {}
         self._bytes = 0
 
-    def answers(self, chunk: list[_Logged], done: Replayed) -> dict[bytes, Answer]:
-        """The version's answer to each input of a chunk, by its digest; each new one is run."""
-        found = {key: self._remembered[key] for _, key in chunk if key in self._remembered}
-        new = {one.key: one.record for one in reversed(chunk) if one.key not in found}
-        for (key, record), result in zip(
-            new.items(), self._executor.run_all(Request(record["input"]) for record in new.values()), strict=True
-        ):
-            found[key] = answer = _answer(result)
+    def answers(self, chunk: list[_Logged], done: Replayed) -> Iterator[tuple[dict[str, Any], Answer]]:
+        """Each execution of a chunk with the version's answer, as it comes; one may be vast, so few are kept."""
+        new: dict[bytes, list[dict[str, Any]]] = {}
+        for record, key in chunk:
+            if key in self._remembered:
+                yield record, self._remembered[key]
+            else:
+                new.setdefault(key, []).append(record)
+        results = self._executor.run_all(Request(records[0]["input"]) for records in new.values())
+        for (key, records), result in zip(new.items(), results, strict=True):
+            answer = _answer(result)
             self._remember(key, answer)
-            done.ran(record, result)
-        return found
+            done.ran(records[0], result)
+            yield from ((record, answer) for record in records)
 
     def _remember(self, key: bytes, answer: Answer) -> None:
         self._remembered[key] = answer
@@ -191,7 +188,6 @@ def _as_logged(record: dict[str, Any]) -> Answer:
 
 
 def _answer(result: Result) -> Answer:
-    if result.error is not None:
-        kind = type(result.error).__name__ if isinstance(result.error, InputError) else result.failure.type  # type: ignore[union-attr]
-        return Answer.failed(kind)
+    if (error := result.error) is not None:
+        return Answer.failed(error.type if isinstance(error, ProgramError) else type(error).__name__)
     return Answer.withheld() if result.abstained else Answer.given(result.output)
