@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+import loopai_runtime
 from loopai_runtime import jsonl
 from loopai_runtime.artifacts.store import ArtifactStore
 from loopai_runtime.config import Config
@@ -251,6 +252,12 @@ def test_memory_is_bounded_whatever_the_size_of_the_log(pool: SyncPool, layout: 
     per_execution = 700  # bytes: a digest, a short answer, an entry in a table; the input alone has 250
     assert peaks[1] - peaks[0] < many * per_execution
     assert peaks[1] < 80 << 20
+
+
+def test_python_users_call_it_by_name(layout: Layout) -> None:
+    log(layout, record("win", "spam"))
+    found = loopai_runtime.replay("mail@2", days=1, data_dir=layout.root)
+    assert (found.executions, found.changed) == (1, 1)
 
 
 # --- the command ----------------------------------------------------------------------------------------------
