@@ -120,6 +120,13 @@ class Runtime(Section):
         None, description="this deployment's name; null: generated once and kept in the data directory"
     )
     task_id: Slug | None = Field(None, description="the task that is served where a request names none")
+    upkeep_interval_sec: int = Field(
+        60,
+        ge=1,
+        le=86_400,
+        description="seconds between looks at what the log of a running edge asks for: checks by the oracle, "
+        "improvements, statistics",
+    )
 
 
 class Cloud(Section):
