@@ -8,19 +8,21 @@ from __future__ import annotations
 import json
 import random
 import sys
-from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 LABELS = ("delivery", "billing", "account")
 OLD = {
-    "delivery": "parcel courier van doorstep shipment tracking delivered dispatched depot package".split(),
-    "billing": "invoice refund charged receipt payment bank transfer statement overcharged discount".split(),
-    "account": "password login email username profile newsletter register signed unsubscribe address".split(),
+    "delivery": "parcel courier van doorstep shipment tracking delivered dispatched depot package",
+    "billing": "invoice refund charged receipt payment bank transfer statement overcharged discount",
+    "account": "password login email username profile newsletter register signed unsubscribe address",
 }
 NEW = {
-    "delivery": "locker drone pickup kiosk robot beacon hatch slot".split(),
-    "billing": "wallet coins cashback instalment voucher topup tokens balance".split(),
-    "account": "passkey avatar app selfie fingerprint sync widget badge".split(),
+    "delivery": "locker drone pickup kiosk robot beacon hatch slot",
+    "billing": "wallet coins cashback instalment voucher topup tokens balance",
+    "account": "passkey avatar app selfie fingerprint sync widget badge",
 }
 OPENINGS = (
     "Hello,",
@@ -48,15 +50,15 @@ ENDINGS = (
     "I am not amused",
 )
 BELL = "\U0001f514"
-"""Later customers write it, in one mail of three."""
+"""What customers write later, and no version has seen before."""
 
-_LABEL_OF = {word: label for words in (OLD, NEW) for label in LABELS for word in words[label]}
+_LABEL_OF = {word: label for words in (OLD, NEW) for label in LABELS for word in words[label].split()}
 
 
 def message(chance: random.Random, *, drifted: float = 0.0, bells: float = 0.0) -> dict[str, Any]:
     """An input; with the chance `drifted` it speaks of new things alone, with the chance `bells` it rings."""
     words = NEW if chance.random() < drifted else OLD
-    one, two = chance.sample(words[chance.choice(LABELS)], 2)
+    one, two = chance.sample(words[chance.choice(LABELS)].split(), 2)
     ring = f" {BELL}" if chance.random() < bells else ""
     number = chance.randrange(10_000, 99_999)
     frame = chance.choice(FRAMES).format(one, two)

@@ -1,7 +1,8 @@
-"""Who plays in the story: edges, the platform, customers that write mail, and the line between them that can be cut."""
+"""Who plays in the story: edges, the platform, customers that write mail, and a line that can be cut."""
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -13,11 +14,13 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import mail
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
 
 T = TypeVar("T")
 
@@ -221,7 +224,7 @@ class Customers:
 
 
 class Line:
-    """A line to a server that can be cut and mended: what an edge that is offline for a while has. Use in a `with`."""
+    """A line to a server that can be cut and mended, for an edge that is offline for a while. Use in a `with`."""
 
     def __init__(self, server: Server) -> None:
         self._server = server
@@ -278,8 +281,6 @@ class Line:
 
 
 def _close(connection: socket.socket) -> None:
-    try:
+    with contextlib.suppress(OSError):
         connection.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        pass
     connection.close()

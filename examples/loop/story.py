@@ -1,5 +1,5 @@
-"""The whole loop, played with real processes: mail drifts, a better version is written, tried and promoted; a bad one
-is rolled back.
+"""The whole loop, played with real processes: mail drifts, a better version is written, tried and promoted, and a
+bad one is rolled back.
 
     python story.py [--full] [--keep DIR]
 
@@ -13,10 +13,9 @@ import argparse
 import json
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import mail
 from players import TASK, Customers, Edge, Line, Platform, loopai, until
@@ -25,6 +24,9 @@ from loopai_runtime.artifacts.store import ArtifactStore
 from loopai_runtime.layout import Layout
 from loopai_runtime.models import VersionStatus, new_id, utc_now
 from loopai_runtime.testing import ScriptedOracle
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 HERE = Path(__file__).parent
 SETTINGS: dict[str, Any] = {
@@ -152,16 +154,14 @@ def full(root: Path, tell: Told) -> None:
         author = root / "author"
         loopai(author, "generate", HERE / "spec.yaml")
         publish(platform, author, 1, tell)
-        edges = [
-            joins(platform, root / name, url, knows.url)
-            for name, url in (("shop-1", platform.url), ("shop-2", platform.url), ("shop-3", line.url))
-        ]
-        crowds = []
-        for seed, edge in enumerate(edges):
+        addresses = {"shop-1": platform.url, "shop-2": platform.url, "shop-3": line.url}
+        edges = [joins(platform, root / name, url, knows.url) for name, url in addresses.items()]
+        for edge in edges:
             stack.callback(edge.start().stop)
+        for edge in edges:
             until(f"{edge.name} serves v1", lambda edge=edge: edge.serves == 1)
-            crowds.append(stack.enter_context(Customers(edge, seed)))
             tell(edge.name, "has pulled v1 and serves it")
+        [stack.enter_context(Customers(edge, seed)) for seed, edge in enumerate(edges)]
         line.cut()
         tell("shop-3", "is offline from here on")
 
