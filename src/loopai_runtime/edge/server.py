@@ -81,6 +81,7 @@ async def _serve(
 
     from loopai_runtime.edge.protocol import GuardedProtocol, cut_off_the_slow
 
+    every_s = float(config.runtime.upkeep_interval_sec)
     async with Edge(config, layout, exposure.door, only) as edge:
         calm_the_collector()
         settings = uvicorn.Config(
@@ -116,7 +117,7 @@ async def _serve(
                 loop.create_task(_tell(server, sock, exposure, announce)),
                 loop.create_task(cut_off_the_slow(server.server_state.connections)),
                 loop.create_task(give_memory_back()),
-                loop.create_task(keep_up(config, layout, edge.log, edge.with_oracle)),
+                loop.create_task(keep_up(config, layout, edge.log, edge.with_oracle, every_s=every_s)),
                 loop.create_task(keep_reporting(config, layout)),
             ]
             if edge.link is not None:
