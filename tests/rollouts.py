@@ -71,7 +71,7 @@ def ours(flow: Iterator[tuple[int, Label]]) -> End:
 
 
 def looked_at(labels: int) -> bool:
-    return labels % (1 if labels <= 100 else 5 if labels <= 300 else 20) == 0
+    return labels % (1 if labels <= 50 else 5 if labels <= 200 else 25) == 0
 
 
 def climbing(flow: Iterator[tuple[int, Label]]) -> End:
