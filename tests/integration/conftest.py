@@ -51,7 +51,7 @@ class Loopai:
             input=raw,
             capture_output=True,
             env=self.environment(**(env or {})),
-            timeout=120,
+            timeout=300,
         )
         return Done(done.returncode, done.stdout.decode(), done.stderr.decode())
 

@@ -31,7 +31,7 @@ class Node:
 
     def run(self, script: str, *args: object) -> list[str]:
         done = self.start(script, *args)
-        out, err = done.communicate(timeout=120)
+        out, err = done.communicate(timeout=240)
         assert done.returncode == 0, err
         return out.splitlines()
 
