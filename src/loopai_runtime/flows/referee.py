@@ -33,7 +33,7 @@ AT_ONCE = 16
 
 
 class Referee:
-    """The oracle of one rollout. Where it cannot be built, raises SpecError, MissingExtra, ModelError, NotFound."""
+    """The oracle of one rollout. Raises SpecError, MissingExtra, ModelError, NotFound."""
 
     def __init__(self, layout: Layout, config: Config, rollout: Rollout) -> None:
         loaded = oracles.task_spec(
