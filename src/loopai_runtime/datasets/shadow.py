@@ -1,4 +1,4 @@
-"""Where two versions part: `datasets/TASK/shadow/DATE.jsonl`, a line for each request that they answered differently.
+"""Where two versions part: `datasets/TASK/shadow/DATE.jsonl`, a line for each request answered differently.
 
     {"rollout_id", "timestamp", "execution_id", "input", "served", "incumbent": {…}, "candidate": {…}}
 
