@@ -81,20 +81,17 @@ class Asked:
         return "\n".join(str(message.get("content", "")) for message in self.messages)
 
 
-class ScriptedLLM:
-    """The server; a context manager. `requests` holds what was asked, in order of arrival."""
+class _Served:
+    """A server on loopback; a context manager."""
 
-    def __init__(self, script: Script = ("ok",)) -> None:
-        self._script = script
-        self._lock = threading.Lock()
-        self.requests: list[Asked] = []
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+    def __init__(self, handler: type[BaseHTTPRequestHandler]) -> None:
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self._server.daemon_threads = True
         self._stopped = threading.Event()
 
     @property
-    def api_base(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}/v1"
+    def _origin(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_address[1]}"
 
     def __enter__(self) -> Self:
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
@@ -104,6 +101,33 @@ class ScriptedLLM:
         self._stopped.set()
         self._server.shutdown()
         self._server.server_close()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Say nothing."""
+
+    def _body(self) -> bytes:
+        return self.rfile.read(int(self.headers.get("content-length", 0)))
+
+    def _lower(self) -> dict[str, str]:
+        return {name.lower(): value for name, value in self.headers.items()}
+
+
+class ScriptedLLM(_Served):
+    """The server; a context manager. `requests` holds what was asked, in order of arrival."""
+
+    def __init__(self, script: Script = ("ok",)) -> None:
+        self._script = script
+        self._lock = threading.Lock()
+        self.requests: list[Asked] = []
+        super().__init__(_handler(self))
+
+    @property
+    def api_base(self) -> str:
+        return f"{self._origin}/v1"
 
     def _next(self, asked: Asked) -> Item:
         with self._lock:
@@ -119,15 +143,9 @@ class ScriptedLLM:
 
 
 def _handler(llm: ScriptedLLM) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def log_message(self, format: str, *args: Any) -> None:
-            """Say nothing."""
-
+    class Handler(_Handler):
         def do_POST(self) -> None:
-            raw = self.rfile.read(int(self.headers.get("content-length", 0)))
-            asked = Asked(self.path, {name.lower(): value for name, value in self.headers.items()}, _object(raw))
+            asked = Asked(self.path, self._lower(), _object(self._body()))
             item = llm._next(asked)
             try:
                 self._play(Says(item) if isinstance(item, str) else item, asked)
@@ -216,7 +234,7 @@ def _events(item: Says, asked: Asked) -> bytes:
     return b"".join(b"data: " + json.dumps(event).encode() + b"\n\n" for event in events) + b"data: [DONE]\n\n"
 
 
-class ScriptedOracle:
+class ScriptedOracle(_Served):
     """An HTTP oracle on loopback: `answer(body)` gives the status and the JSON value, or the bytes, of each reply.
 
     A context manager. `asked` and `headers` hold what was posted, in order of arrival.
@@ -225,35 +243,21 @@ class ScriptedOracle:
     def __init__(self, answer: Callable[[Any], tuple[int, Any]]) -> None:
         self.asked: list[Any] = []
         self.headers: list[dict[str, str]] = []
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _oracle_handler(self, answer))
-        self._server.daemon_threads = True
+        super().__init__(_oracle_handler(self, answer))
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}/answer"
-
-    def __enter__(self) -> Self:
-        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        return f"{self._origin}/answer"
 
 
 def _oracle_handler(
     oracle: ScriptedOracle, answer: Callable[[Any], tuple[int, Any]]
 ) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def log_message(self, format: str, *args: Any) -> None:
-            """Say nothing."""
-
+    class Handler(_Handler):
         def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+            body = json.loads(self._body())
             oracle.asked.append(body)
-            oracle.headers.append({name.lower(): value for name, value in self.headers.items()})
+            oracle.headers.append(self._lower())
             status, reply = answer(body)
             content = reply if isinstance(reply, bytes) else json.dumps(reply).encode()
             try:
@@ -301,7 +305,7 @@ class Received:
         return False
 
 
-class ScriptedReceiver:
+class ScriptedReceiver(_Served):
     """A receiver of webhooks on loopback, which answers with the statuses of its script; the last one repeats.
 
     A context manager. `received` holds every delivery, in order of arrival.
@@ -312,20 +316,11 @@ class ScriptedReceiver:
         self._statuses = list(statuses)
         self._retry_after = retry_after
         self._lock = threading.Lock()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _receiver_handler(self))
-        self._server.daemon_threads = True
+        super().__init__(_receiver_handler(self))
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}/hook"
-
-    def __enter__(self) -> Self:
-        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        return f"{self._origin}/hook"
 
     def _take(self, delivery: Received) -> tuple[int, dict[str, str]]:
         with self._lock:
@@ -336,16 +331,10 @@ class ScriptedReceiver:
 
 
 def _receiver_handler(receiver: ScriptedReceiver) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def log_message(self, format: str, *args: Any) -> None:
-            """Say nothing."""
-
+    class Handler(_Handler):
         def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers.get("content-length", 0)))
-            headers = {name.lower(): value for name, value in self.headers.items()}
-            status, more = receiver._take(Received(headers, body))
+            body = self._body()
+            status, more = receiver._take(Received(self._lower(), body))
             self.send_response(status)
             for name, value in more.items():
                 self.send_header(name, value)

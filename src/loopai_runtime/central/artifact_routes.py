@@ -37,7 +37,6 @@ async def upload(call: Call) -> Response:
             platform.repository.publish, caller.tenant_id, task_id, call.body, caller.key_id
         )
     if made.created:
-        await platform.thread(platform.audit, caller, "artifact.published", task_id=task_id, version=made.version)
         await platform.execution.refresh(caller.tenant_id, task_id)
         platform.news.artifact(caller.tenant_id, task_id, made.version)
     body = {"task_id": task_id, "version": made.version, "sha256": made.sha256}
@@ -100,10 +99,7 @@ async def describe(call: Call) -> Response:
 async def deprecate(call: Call) -> dict[str, Any]:
     task_id, version = _task(call), _version(call)
     platform, caller, reason = call.platform, call.caller, call.body.reason
-    await platform.thread(platform.repository.deprecate, caller.tenant_id, task_id, version, reason)
-    await platform.thread(
-        platform.audit, caller, "artifact.deprecated", task_id=task_id, version=version, reason=reason
-    )
+    await platform.thread(platform.repository.deprecate, caller.tenant_id, task_id, version, reason, caller.key_id)
     await platform.execution.refresh(caller.tenant_id, task_id)
     return {"task_id": task_id, "version": version, "status": "deprecated"}
 

@@ -2,35 +2,24 @@
 
 from __future__ import annotations
 
-import uuid
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import BaseModel, Field
 from sqlalchemy import delete, insert, select
 
-from loopai_runtime.central.access import Scope
+from loopai_runtime.central.access import Scope, know_deployment
+from loopai_runtime.central.audit import note
 from loopai_runtime.central.db.tables import deployment_tasks, deployments, tasks
 from loopai_runtime.central.routing import Call, Operation
 from loopai_runtime.errors import NotFound
 from loopai_runtime.layout import checked_task
-from loopai_runtime.models import Slug, utc_now
-
-if TYPE_CHECKING:
-    from sqlalchemy import Connection
-
-    from loopai_runtime.central.db.database import Database
+from loopai_runtime.models import Slug
 
 _PAGE = 100
 
 
 class Deployment(BaseModel):
     tasks: list[Slug] = Field([], max_length=1000)
-
-
-def know(db: Database, connection: Connection, tenant_id: str, deployment_id: str) -> None:
-    """A deployment that somebody names is one."""
-    row = {"tenant_id": tenant_id, "deployment_id": deployment_id, "id": str(uuid.uuid4())}
-    connection.execute(db.insert_new(deployments), row | {"created_at": utc_now()})
 
 
 async def list_deployments(call: Call) -> dict[str, Any]:
@@ -68,6 +57,7 @@ async def get_deployment(call: Call) -> dict[str, Any]:
 async def put_deployment(call: Call) -> dict[str, Any]:
     tenant_id, deployment_id = call.caller.tenant_id, checked_task(call.params["deployment_id"])
     wanted = sorted(set(call.body.tasks))
+    facts = {"deployment_id": deployment_id, "tasks": wanted}
 
     def write() -> None:
         place = {"tenant_id": tenant_id, "deployment_id": deployment_id}
@@ -76,15 +66,14 @@ async def put_deployment(call: Call) -> dict[str, Any]:
             known = set(connection.scalars(select(tasks.c.task_id).where(*mine)))
             if missing := set(wanted) - known:
                 raise NotFound(f"no task {min(missing)!r}")
-            know(call.platform.db, connection, tenant_id, deployment_id)
+            know_deployment(call.platform.db, connection, tenant_id, deployment_id)
             connection.execute(delete(deployment_tasks).where(*_its(tenant_id, deployment_id)))
             if wanted:
                 connection.execute(insert(deployment_tasks), [place | {"task_id": each} for each in wanted])
+            note(connection, tenant_id, call.caller.key_id, "deployment.put", **facts)
 
     await call.platform.thread(write)
     call.platform.news.assigned(tenant_id, deployment_id, wanted)
-    facts = {"deployment_id": deployment_id, "tasks": wanted}
-    await call.platform.thread(call.platform.audit, call.caller, "deployment.put", **facts)
     return facts
 
 

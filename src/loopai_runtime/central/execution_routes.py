@@ -42,10 +42,8 @@ async def choose(call: Call) -> dict[str, Any]:
     """Let another version execute."""
     platform, caller = call.platform, call.caller
     task_id, version = checked_task(call.params["task_id"]), call.body.version
-    before = await platform.thread(serving.choose, platform.db, caller.tenant_id, task_id, version)
+    before = await platform.thread(serving.choose, platform.db, caller.tenant_id, task_id, version, caller.key_id)
     await platform.execution.refresh(caller.tenant_id, task_id)
-    facts = {"task_id": task_id, "version": version, "before": before}
-    await platform.thread(platform.audit, caller, "version.activated", **facts)
     return {"task_id": task_id, "version": version, "previous": before}
 
 

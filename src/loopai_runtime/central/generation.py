@@ -22,6 +22,7 @@ from sqlalchemy import insert, select, update
 from loopai_runtime import jsonl
 from loopai_runtime.artifacts import archive
 from loopai_runtime.artifacts.store import ArtifactStore
+from loopai_runtime.central.audit import note
 from loopai_runtime.central.db.tables import generations, tasks
 from loopai_runtime.errors import Busy, InputError, LoopaiError, NotFound
 from loopai_runtime.http.problem import Refused
@@ -132,7 +133,6 @@ class Generations:
             content = archive.write_zip(stored.bundle)
             made = platform.repository.publish(caller.tenant_id, task_id, content, caller.key_id)
             about = platform.repository.describe(caller.tenant_id, task_id, made.version)
-            platform.audit(caller, "artifact.generated", task_id=task_id, version=made.version)
             return made.version, about["status"]
 
         version, status = await platform.thread(publish)
@@ -151,6 +151,8 @@ class Generations:
     def _insert(self, row: dict[str, Any]) -> None:
         with self._platform.db.write() as connection:
             connection.execute(insert(generations), row)
+            facts = {"task_id": row["task_id"], "id": row["id"]}
+            note(connection, row["tenant_id"], row["created_by"], "generation.asked", **facts)
 
     async def _note(self, generation_id: str, **values: Any) -> None:
         def write() -> None:

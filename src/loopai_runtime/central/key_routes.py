@@ -9,7 +9,6 @@ from sqlalchemy import select
 
 from loopai_runtime.central.access import Scope
 from loopai_runtime.central.db.tables import audit
-from loopai_runtime.central.deployment_routes import know
 from loopai_runtime.central.routing import Call, Operation
 from loopai_runtime.errors import UsageError
 from loopai_runtime.models import Slug
@@ -34,37 +33,30 @@ async def create_key(call: Call) -> dict[str, Any]:
     body: NewKey = call.body
     platform, caller = call.platform, call.caller
 
-    def create() -> tuple[str, str]:
-        if body.deployment_id is not None:
-            with platform.db.write() as connection:
-                know(platform.db, connection, caller.tenant_id, body.deployment_id)
-        return platform.keys.create(
-            caller.tenant_id,
-            body.name,
-            body.scopes,
-            deployment_id=body.deployment_id,
-            rate_per_minute=body.rate_per_minute,
-        )
-
-    key_id, key = await platform.thread(create)
-    await platform.thread(platform.audit, caller, "key.created", key_id=key_id)
+    key_id, key = await platform.thread(
+        platform.keys.create,
+        caller.tenant_id,
+        body.name,
+        body.scopes,
+        by=caller.key_id,
+        deployment_id=body.deployment_id,
+        rate_per_minute=body.rate_per_minute,
+    )
     return {"id": key_id, "key": key}
 
 
 async def rotate_key(call: Call) -> dict[str, Any]:
     """Another key of the same kind; the old one goes on until it is revoked."""
     platform, caller, old = call.platform, call.caller, call.params["key_id"]
-    key_id, key = await platform.thread(platform.keys.rotate, caller.tenant_id, old)
-    await platform.thread(platform.audit, caller, "key.rotated", key_id=key_id, old=old)
+    key_id, key = await platform.thread(platform.keys.rotate, caller.tenant_id, old, by=caller.key_id)
     return {"id": key_id, "key": key, "old": old}
 
 
 async def revoke_key(call: Call) -> dict[str, Any]:
     """Everything that was opened with it ends."""
     platform, caller, key_id = call.platform, call.caller, call.params["key_id"]
-    await platform.thread(platform.keys.revoke, caller.tenant_id, key_id)
+    await platform.thread(platform.keys.revoke, caller.tenant_id, key_id, by=caller.key_id)
     platform.news.revoked(key_id)
-    await platform.thread(platform.audit, caller, "key.revoked", key_id=key_id)
     return {"id": key_id, "revoked": True}
 
 

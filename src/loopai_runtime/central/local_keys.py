@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from loopai_runtime.central.access import Keys, Scope
+from loopai_runtime.central.audit import OPERATOR
 from loopai_runtime.central.database import database_of
 from loopai_runtime.central.db.tables import tenants
-from loopai_runtime.central.deployment_routes import know
 from loopai_runtime.layout import checked_task
 from loopai_runtime.models import utc_now
 
@@ -34,11 +34,16 @@ class LocalKeys:
         with self._db.write() as connection:
             row = {"id": self._tenant_id, "name": self._tenant_id, "created_at": utc_now()}
             connection.execute(self._db.insert_new(tenants), row)
-            if deployment_id is not None:
-                know(self._db, connection, self._tenant_id, checked_task(deployment_id))
         wanted = [Scope(scope) for scope in scopes]
+        if deployment_id is not None:
+            checked_task(deployment_id)
         return self._keys.create(
-            self._tenant_id, name, wanted, deployment_id=deployment_id, rate_per_minute=rate_per_minute
+            self._tenant_id,
+            name,
+            wanted,
+            by=OPERATOR,
+            deployment_id=deployment_id,
+            rate_per_minute=rate_per_minute,
         )
 
     def list(self) -> list[dict[str, Any]]:
@@ -46,8 +51,8 @@ class LocalKeys:
 
     def rotate(self, key_id: str) -> tuple[str, str]:
         """Another key of the same kind. Raises NotFound, UsageError."""
-        return self._keys.rotate(self._tenant_id, key_id)
+        return self._keys.rotate(self._tenant_id, key_id, by=OPERATOR)
 
     def revoke(self, key_id: str) -> None:
         """Raises NotFound."""
-        self._keys.revoke(self._tenant_id, key_id)
+        self._keys.revoke(self._tenant_id, key_id, by=OPERATOR)

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import math
-import uuid
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, Self, TypeVar
 
-from sqlalchemy import insert, select
+from sqlalchemy import select
 
 from loopai_runtime.central.access import Keys, Scope
+from loopai_runtime.central.audit import PLATFORM
 from loopai_runtime.central.blobs import blobs_of
 from loopai_runtime.central.database import database_of
-from loopai_runtime.central.db.tables import api_keys, audit, tenants
+from loopai_runtime.central.db.tables import api_keys, tenants
 from loopai_runtime.central.execution import Execution
 from loopai_runtime.central.generation import Generations
 from loopai_runtime.central.limits import CallerLimits
@@ -93,11 +93,6 @@ class Platform:
             self._guesses.take(address)
         return caller
 
-    def audit(self, caller: Caller, what: str, **facts: Any) -> None:
-        row = {"id": str(uuid.uuid4()), "tenant_id": caller.tenant_id, "at": utc_now(), "who": caller.key_id}
-        with self.db.write() as connection:
-            connection.execute(insert(audit), row | {"what": what, "facts": facts})
-
     async def __aenter__(self) -> Self:
         await self.thread(self._prepare)
         await self.pool.__aenter__()
@@ -129,5 +124,9 @@ class Platform:
                 return
         path = make_dir(self.layout.secrets) / "admin.key"
         self.keys.create(
-            FIRST_TENANT, "admin", [Scope.ADMIN], before=lambda key: replace_file(path, f"{key}\n".encode())
+            FIRST_TENANT,
+            "admin",
+            [Scope.ADMIN],
+            by=PLATFORM,
+            before=lambda key: replace_file(path, f"{key}\n".encode()),
         )

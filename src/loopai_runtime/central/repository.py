@@ -16,6 +16,7 @@ from sqlalchemy import func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from loopai_runtime.artifacts import archive, bundle
+from loopai_runtime.central.audit import note
 from loopai_runtime.central.db.tables import artifacts, tasks
 from loopai_runtime.errors import Busy, InputError, NotFound, StorageError, TamperedArtifact
 from loopai_runtime.flows.versions import check_policy, meets_targets
@@ -112,6 +113,7 @@ class Repository:
         with self._db.write() as connection:
             _know(connection, self._db, tenant_id, task_id, found.artifact.description)
             connection.execute(insert(artifacts), row)
+            note(connection, tenant_id, by, "artifact.published", task_id=task_id, version=version)
         return Published(version, sha256, created=True, digest=found.digest)
 
     # --- out
@@ -157,13 +159,18 @@ class Repository:
             raise StorageError(f"the bundle of {task_id} v{version} is damaged", where=key)
         return content
 
-    def deprecate(self, tenant_id: str, task_id: str, version: int, reason: str) -> None:
+    def deprecate(self, tenant_id: str, task_id: str, version: int, reason: str, by: str) -> None:
         """Say that a version should not be used any more; it can be downloaded still. Raises NotFound."""
         with self._db.write() as connection:
             _row(connection, tenant_id, task_id, version)
             said = {"deprecated_at": utc_now(), "deprecated_reason": reason}
             ours = (*_of(tenant_id, task_id), artifacts.c.version == version)
-            connection.execute(update(artifacts).where(*ours, artifacts.c.deprecated_at.is_(None)).values(said))
+            done = connection.execute(
+                update(artifacts).where(*ours, artifacts.c.deprecated_at.is_(None)).values(said)
+            )
+            if done.rowcount:
+                facts = {"task_id": task_id, "version": version, "reason": reason}
+                note(connection, tenant_id, by, "artifact.deprecated", **facts)
 
 
 def _read(task_id: str, content: bytes) -> Bundle:

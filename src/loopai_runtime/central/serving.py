@@ -12,6 +12,7 @@ from sqlalchemy import select, update
 
 from loopai_runtime.artifacts import archive, bundle
 from loopai_runtime.artifacts.store import ArtifactStore
+from loopai_runtime.central.audit import PLATFORM, note
 from loopai_runtime.central.db.tables import artifacts, tasks
 from loopai_runtime.errors import GateMissed, NotFound, StorageError
 from loopai_runtime.models import VersionStatus
@@ -41,7 +42,8 @@ def version_of(db: Database, tenant_id: str, task_id: str) -> int:
         raise NotFound(f"no version of {task_id} can serve", hint="loopai push brings one to the platform")
     chosen = min(good) if active is None else max(good)
     with db.write() as connection:
-        _set(connection, tenant_id, task_id, chosen)
+        if _active(connection, tenant_id, task_id) == active:
+            _set(connection, tenant_id, task_id, chosen, active, PLATFORM)
     return chosen
 
 
@@ -60,7 +62,7 @@ def schemas_of(db: Database, tenant_id: str, task_id: str, version: int) -> dict
     return {name: metadata[name] for name in ("input_schema", "output_schema")}
 
 
-def choose(db: Database, tenant_id: str, task_id: str, version: int) -> int | None:
+def choose(db: Database, tenant_id: str, task_id: str, version: int, by: str) -> int | None:
     """Let a version serve, and return the one that did. Raises NotFound, GateMissed."""
     with db.write() as connection:
         before = _active(connection, tenant_id, task_id)
@@ -69,7 +71,7 @@ def choose(db: Database, tenant_id: str, task_id: str, version: int) -> int | No
             raise NotFound(f"{task_id} has no version v{version}")
         if status is not VersionStatus.VALIDATED:
             raise GateMissed(f"{task_id} v{version} is {status.value}: only a validated version can serve")
-        _set(connection, tenant_id, task_id, version)
+        _set(connection, tenant_id, task_id, version, before, by)
     return before
 
 
@@ -119,9 +121,11 @@ def _versions(connection: Connection, tenant_id: str, task_id: str) -> dict[int,
     }
 
 
-def _set(connection: Connection, tenant_id: str, task_id: str, version: int) -> None:
+def _set(connection: Connection, tenant_id: str, task_id: str, version: int, before: int | None, by: str) -> None:
     connection.execute(
         update(tasks)
         .where(tasks.c.tenant_id == tenant_id, tasks.c.task_id == task_id)
         .values(active_version=version)
     )
+    facts = {"task_id": task_id, "version": version, "before": before}
+    note(connection, tenant_id, by, "version.activated", **facts)

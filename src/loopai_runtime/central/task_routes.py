@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 from sqlalchemy import select, update
 
 from loopai_runtime.central.access import Scope
+from loopai_runtime.central.audit import note
 from loopai_runtime.central.db.tables import tasks
 from loopai_runtime.central.routing import Call, Operation
 from loopai_runtime.errors import NotFound
@@ -64,9 +65,9 @@ async def put_task(call: Call) -> dict[str, Any]:
         with call.platform.db.write() as connection:
             connection.execute(call.platform.db.insert_new(tasks), row | values)
             connection.execute(update(tasks).where(*mine).values(values))
+            note(connection, call.caller.tenant_id, call.caller.key_id, "task.put", task_id=task_id)
 
     await call.platform.thread(write)
-    await call.platform.thread(call.platform.audit, call.caller, "task.put", task_id=task_id)
     await call.platform.execution.refresh(call.caller.tenant_id, task_id)
     return {"task_id": task_id}
 
@@ -80,9 +81,9 @@ async def delete_task(call: Call) -> dict[str, Any]:
             done = connection.execute(update(tasks).where(*_this(call, task_id)).values(deleted_at=utc_now()))
             if not done.rowcount:
                 raise NotFound(f"no task {task_id!r}")
+            note(connection, call.caller.tenant_id, call.caller.key_id, "task.deleted", task_id=task_id)
 
     await call.platform.thread(write)
-    await call.platform.thread(call.platform.audit, call.caller, "task.deleted", task_id=task_id)
     await call.platform.execution.refresh(call.caller.tenant_id, task_id)
     return {"task_id": task_id, "deleted": True}
 

@@ -48,7 +48,16 @@ def list_(data_dir: Path | None, config: Path | None, tenant: str | None, output
 
     with _ring(data_dir, config, tenant) as keys:
         found = keys.list()
-    names = ("id", "name", "scopes", "deployment_id", "rate_per_minute", "created_at", "revoked_at")
+    names = (
+        "id",
+        "name",
+        "scopes",
+        "deployment_id",
+        "rate_per_minute",
+        "created_at",
+        "last_used_at",
+        "revoked_at",
+    )
     if output in (Output.TABLE, Output.CSV):
         found = [key | {"scopes": " ".join(key["scopes"])} for key in found]
     if found or output is not Output.TABLE:

@@ -192,7 +192,7 @@ def second_tenant(platform: PlatformProcess, name: str = "other") -> str:
     with db.write() as connection:
         row = {"id": name, "name": name, "created_at": "2026-11-25T00:00:00Z"}
         connection.execute(db.insert_new(tenants), row)
-    _, key = Keys(db).create(name, "admin", [Scope.ADMIN])
+    _, key = Keys(db).create(name, "admin", [Scope.ADMIN], by="operator")
     db.close()
     return key
 

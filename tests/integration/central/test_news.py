@@ -110,7 +110,7 @@ def test_a_key_that_another_process_revoked_ends_too(platform: PlatformProcess, 
     with Listener(node, platform.url, key, "spam") as listener:
         ready(listener)
         db = Database(f"sqlite:///{platform.root}/central/central.db")
-        Keys(db).revoke("main", key_id)
+        Keys(db).revoke("main", key_id, by="operator")
         db.close()
         assert listener.next()[0] == "closed"
 

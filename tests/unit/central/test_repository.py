@@ -96,13 +96,13 @@ def test_a_deleted_task_that_is_published_again_is_a_task_again(db: Database, tm
 def test_a_version_can_be_given_up_once_and_keeps_its_first_reason(db: Database, tmp_path: Path) -> None:
     there = repository(db, tmp_path)
     there.publish("one", "spam", zipped("a"), "key")
-    there.deprecate("one", "spam", 1, "first")
-    there.deprecate("one", "spam", 1, "second")
+    there.deprecate("one", "spam", 1, "first", "me")
+    there.deprecate("one", "spam", 1, "second", "me")
     assert there.describe("one", "spam", 1)["deprecated_reason"] == "first"
     with pytest.raises(NotFound):
-        there.deprecate("one", "spam", 2, "none")
+        there.deprecate("one", "spam", 2, "none", "me")
     with pytest.raises(NotFound):
-        there.deprecate("two", "spam", 1, "not mine")
+        there.deprecate("two", "spam", 1, "not mine", "me")
 
 
 def test_what_is_no_bundle_of_the_task_is_an_error_of_the_input(db: Database, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import create_engine, event
 from sqlalchemy.engine import make_url
 
-from loopai_runtime.central.db.tables import metadata
+from loopai_runtime.central.db import schema
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,8 +48,9 @@ class Database:
                 yield connection
 
     def upgrade(self) -> None:
-        """Make every table that is not there yet."""
-        metadata.create_all(self._engine)
+        """Bring the tables to this release. Raises StorageError."""
+        with self.write() as connection:
+            schema.upgrade(connection)
 
     def insert_new(self, table: Table) -> Any:
         """An INSERT that leaves rows alone which are there already."""

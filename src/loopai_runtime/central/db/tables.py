@@ -15,12 +15,26 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
+    PrimaryKeyConstraint,
     String,
     Table,
     UniqueConstraint,
 )
 
-metadata = MetaData()
+_NAMES = {  # the same on every database, so that a migration can name what it changes
+    "pk": "pk_%(table_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+}
+metadata = MetaData(naming_convention=_NAMES)
+
+schema_version = Table(
+    "schema_version",
+    metadata,
+    Column("version_num", String(32), nullable=False),
+    PrimaryKeyConstraint("version_num", name="schema_version_pkc"),
+)
+"""Which of the migrations' revisions the tables are: Alembic's own table."""
 
 
 def _tenant(*, key: bool = True) -> Column[Any]:
@@ -114,6 +128,7 @@ metrics = Table(
     Column("deployment_id", String(63), nullable=False),
     Column("at", String(32), nullable=False),
     Column("payload", JSON, nullable=False),
+    Index("metrics_at", "at"),
 )
 
 audit = Table(
@@ -125,6 +140,7 @@ audit = Table(
     Column("who", String(63), nullable=False),
     Column("what", String(100), nullable=False),
     Column("facts", JSON, nullable=False),
+    Index("audit_of_tenant", "tenant_id", "at"),
 )
 
 # --- what deployments report
