@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from loopai_runtime.edge.agent import Edge
-from loopai_runtime.edge.upkeep import keep_reporting, keep_up
+from loopai_runtime.edge.upkeep import keep_delivering, keep_reporting, keep_up
 from loopai_runtime.http.serving import (
     calm_the_collector,
     give_memory_back,
@@ -118,6 +118,7 @@ async def _serve(
                 loop.create_task(give_memory_back()),
                 loop.create_task(keep_up(config, layout, edge.log, edge.with_oracle)),
                 loop.create_task(keep_reporting(config, layout)),
+                loop.create_task(keep_delivering(config, layout)),
             ]
             if edge.link is not None:
                 beside.append(loop.create_task(edge.link.run()))
