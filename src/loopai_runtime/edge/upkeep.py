@@ -20,6 +20,7 @@ from loopai_runtime.config.sources import variable
 from loopai_runtime.datasets import raw
 from loopai_runtime.errors import LoopaiError
 from loopai_runtime.flows import webhooks
+from loopai_runtime.models import PrivacyMode, RuntimeMode
 from loopai_runtime.telemetry import state as states
 from loopai_runtime.telemetry.policy import warning_of
 
@@ -73,7 +74,7 @@ async def keep_up(
             checked = kept.bytes
             for task_id in await asyncio.to_thread(with_oracle):
                 was_checked = await _run(config, layout, "validate", task_id)
-                if was_checked and config.improvement.auto:
+                if was_checked and improves(config):
                     await _run(config, layout, "improve", task_id, *_config_file(config))
 
 
@@ -83,6 +84,16 @@ async def keep_delivering(config: Config, layout: Layout, *, every_s: float = DE
         await asyncio.sleep(every_s)
         if await asyncio.to_thread(webhooks.is_due, layout):
             await _run(config, layout, "webhooks", "deliver", *_config_file(config))
+
+
+def improves(config: Config) -> bool:
+    """Whether this edge improves its tasks by itself: not where the platform does, from what all edges report."""
+    is_the_platforms = (
+        config.runtime.mode is RuntimeMode.HYBRID
+        and config.telemetry_on
+        and config.telemetry.privacy_mode is not PrivacyMode.STRICT
+    )
+    return config.improvement.auto and not is_the_platforms
 
 
 def _config_file(config: Config) -> tuple[str, ...]:

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from loopai_runtime.synthesis.examples import Example
 
 _NAMED = 3
-_MOSTLY_NEW = 0.5
 
 
 def hypothesis_of(evidence: Evidence, patterns: Sequence[Pattern], examples: Iterable[Example]) -> str:
@@ -43,8 +42,12 @@ def _sentence(pattern: Pattern, evidence: Evidence, known: set[str]) -> str:
         return (
             said + " Their inputs have no words in common: the examples may be too few, or contradict each other."
         )
-    words = ", ".join(f"`{word}`" for word in pattern.words)
-    new = [word for word in pattern.words if word not in known]
-    if len(new) > _MOSTLY_NEW * len(pattern.words):
-        return f"{said} Their inputs have {words}, which no example has: what comes in has changed."
-    return f"{said} Their inputs have {words}, which examples have as well: it weighs them wrongly."
+    if new := [word for word in pattern.words if word not in known]:
+        return f"{said} Their inputs have {_named(new)}, which no example has: what comes in has changed."
+    return (
+        f"{said} Their inputs have {_named(pattern.words)}, which examples have as well: it weighs them wrongly."
+    )
+
+
+def _named(words: Sequence[str]) -> str:
+    return ", ".join(f"`{word}`" for word in words)

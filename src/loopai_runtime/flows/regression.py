@@ -159,7 +159,7 @@ def replay_gold(layout: Layout, config: Config, reference: str) -> Regression:
     return Regression(len(gold), flips, Gain(len(gold), fixed, 0), needs_gain=False)
 
 
-def require_no_regression(layout: Layout, config: Config, reference: str) -> Regression:
+def require_gold(layout: Layout, config: Config, reference: str) -> Regression:
     """The same. Raises GateMissed where it is refused."""
     found = replay_gold(layout, config, reference)
     if found.refused is not None:
