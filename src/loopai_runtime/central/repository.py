@@ -95,7 +95,7 @@ class Repository:
         signature = self._signer.sign(found.digest)
         ours = archive.write_zip(_ours(found, version, signature))
         sha256 = bundle.sha256(ours)
-        self._blobs.put(_key(tenant_id, task_id, sha256), ours)
+        self._blobs.put(blob_key(tenant_id, task_id, sha256), ours)
         status = VersionStatus.VALIDATED if meets_targets(found.artifact) else VersionStatus.DRAFT
         row = {
             "tenant_id": tenant_id,
@@ -150,7 +150,7 @@ class Repository:
         """The bytes of a version's bundle, the same each time. Raises NotFound, StorageError."""
         with self._db.read() as connection:
             row = _row(connection, tenant_id, task_id, version)
-        key = _key(tenant_id, task_id, row["sha256"])
+        key = blob_key(tenant_id, task_id, row["sha256"])
         try:
             content = self._blobs.get(key)
         except NotFound:
@@ -192,7 +192,7 @@ def _ours(found: Bundle, version: int, signature: bytes) -> Bundle:
     return bundle.check({**made.files, bundle.SIGNATURE: signature})
 
 
-def _key(tenant_id: str, task_id: str, sha256: str) -> str:
+def blob_key(tenant_id: str, task_id: str, sha256: str) -> str:
     return f"{tenant_id}/{task_id}/{sha256}.zip"
 
 

@@ -36,6 +36,15 @@ class Database:
             yield connection
 
     @contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        """To read one moment of the whole, however long that takes."""
+        with self._engine.connect() as plain:
+            one = {} if self.is_sqlite else {"isolation_level": "REPEATABLE READ"}
+            connection = plain.execution_options(**one)
+            with connection.begin():
+                yield connection
+
+    @contextmanager
     def write(self) -> Iterator[Connection]:
         """Committed at the end, undone by an exception."""
         if not self.is_sqlite:

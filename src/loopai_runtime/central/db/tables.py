@@ -85,8 +85,8 @@ deployments = Table(
     Column("id", String(36), nullable=False, unique=True),
     Column("created_at", String(32), nullable=False),
     Column("last_seen_at", String(32)),
-    Column("status", JSON),
-    Column("versions", JSON),
+    Column("status", JSON(none_as_null=True)),
+    Column("versions", JSON(none_as_null=True)),
     Column("clock_skew_ms", Float),
 )
 
