@@ -317,6 +317,21 @@ class Layout:
         """What waits to be sent to the platform, and how far that has come."""
         return self.root / "telemetry"
 
+    # --- the loop
+    def improvements(self, task_id: str) -> Path:
+        """What was tried to improve a task, and what came of it."""
+        return self.root / "improvements" / f"{checked_task(task_id)}.json"
+
+    @property
+    def tickets(self) -> Path:
+        """What waits for a person: a file each."""
+        return self.root / "tickets"
+
+    @property
+    def webhooks(self) -> Path:
+        """What is to be told to webhooks, what was, and what never arrived."""
+        return self.root / "webhooks"
+
     # --- the rest
     def cache(self, name: str) -> Path:
         """What may be deleted at any time."""

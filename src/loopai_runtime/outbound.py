@@ -7,7 +7,6 @@ byte a second would otherwise be read for ever.
 
 from __future__ import annotations
 
-import ipaddress
 import socket
 import threading
 import time
@@ -19,6 +18,8 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import httpx
+
+from loopai_runtime.config.sections import is_loopback as is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,17 +62,6 @@ def noted() -> Iterator[Exchange]:
         yield exchange
     finally:
         _exchange.reset(token)
-
-
-def is_loopback(url: str) -> bool:
-    """Whether `url` names this machine itself: localhost, 127.0.0.0/8 or ::1."""
-    host = (urlsplit(url).hostname or "").rstrip(".")
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def place_of(url: str) -> str:

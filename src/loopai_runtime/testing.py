@@ -9,6 +9,8 @@ text (the answer), or one of `Says`, `Failure`, `Raw`.
 
 from __future__ import annotations
 
+import base64
+import hmac
 import json
 import re
 import socket
@@ -79,20 +81,17 @@ class Asked:
         return "\n".join(str(message.get("content", "")) for message in self.messages)
 
 
-class ScriptedLLM:
-    """The server; a context manager. `requests` holds what was asked, in order of arrival."""
+class _Served:
+    """A server on loopback; a context manager."""
 
-    def __init__(self, script: Script = ("ok",)) -> None:
-        self._script = script
-        self._lock = threading.Lock()
-        self.requests: list[Asked] = []
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+    def __init__(self, handler: type[BaseHTTPRequestHandler]) -> None:
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self._server.daemon_threads = True
         self._stopped = threading.Event()
 
     @property
-    def api_base(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}/v1"
+    def _origin(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_address[1]}"
 
     def __enter__(self) -> Self:
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
@@ -102,6 +101,33 @@ class ScriptedLLM:
         self._stopped.set()
         self._server.shutdown()
         self._server.server_close()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Say nothing."""
+
+    def _body(self) -> bytes:
+        return self.rfile.read(int(self.headers.get("content-length", 0)))
+
+    def _lower(self) -> dict[str, str]:
+        return {name.lower(): value for name, value in self.headers.items()}
+
+
+class ScriptedLLM(_Served):
+    """The server; a context manager. `requests` holds what was asked, in order of arrival."""
+
+    def __init__(self, script: Script = ("ok",)) -> None:
+        self._script = script
+        self._lock = threading.Lock()
+        self.requests: list[Asked] = []
+        super().__init__(_handler(self))
+
+    @property
+    def api_base(self) -> str:
+        return f"{self._origin}/v1"
 
     def _next(self, asked: Asked) -> Item:
         with self._lock:
@@ -117,15 +143,9 @@ class ScriptedLLM:
 
 
 def _handler(llm: ScriptedLLM) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def log_message(self, format: str, *args: Any) -> None:
-            """Say nothing."""
-
+    class Handler(_Handler):
         def do_POST(self) -> None:
-            raw = self.rfile.read(int(self.headers.get("content-length", 0)))
-            asked = Asked(self.path, {name.lower(): value for name, value in self.headers.items()}, _object(raw))
+            asked = Asked(self.path, self._lower(), _object(self._body()))
             item = llm._next(asked)
             try:
                 self._play(Says(item) if isinstance(item, str) else item, asked)
@@ -214,7 +234,7 @@ def _events(item: Says, asked: Asked) -> bytes:
     return b"".join(b"data: " + json.dumps(event).encode() + b"\n\n" for event in events) + b"data: [DONE]\n\n"
 
 
-class ScriptedOracle:
+class ScriptedOracle(_Served):
     """An HTTP oracle on loopback: `answer(body)` gives the status and the JSON value, or the bytes, of each reply.
 
     A context manager. `asked` and `headers` hold what was posted, in order of arrival.
@@ -223,35 +243,21 @@ class ScriptedOracle:
     def __init__(self, answer: Callable[[Any], tuple[int, Any]]) -> None:
         self.asked: list[Any] = []
         self.headers: list[dict[str, str]] = []
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _oracle_handler(self, answer))
-        self._server.daemon_threads = True
+        super().__init__(_oracle_handler(self, answer))
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}/answer"
-
-    def __enter__(self) -> Self:
-        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        return f"{self._origin}/answer"
 
 
 def _oracle_handler(
     oracle: ScriptedOracle, answer: Callable[[Any], tuple[int, Any]]
 ) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def log_message(self, format: str, *args: Any) -> None:
-            """Say nothing."""
-
+    class Handler(_Handler):
         def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+            body = json.loads(self._body())
             oracle.asked.append(body)
-            oracle.headers.append({name.lower(): value for name, value in self.headers.items()})
+            oracle.headers.append(self._lower())
             status, reply = answer(body)
             content = reply if isinstance(reply, bytes) else json.dumps(reply).encode()
             try:
@@ -263,6 +269,78 @@ def _oracle_handler(
                 self.wfile.write(content)
             except (BrokenPipeError, ConnectionResetError):
                 self.close_connection = True  # the client gave up
+
+    return Handler
+
+
+@dataclass(frozen=True)
+class Received:
+    """A delivery as it arrived."""
+
+    headers: dict[str, str]  # lower-case names
+    body: bytes
+
+    @property
+    def id(self) -> str:
+        """The same for every repetition of one event."""
+        return self.headers["webhook-id"]
+
+    @property
+    def event(self) -> Any:
+        """`type`, `timestamp` and `data`."""
+        return json.loads(self.body)
+
+    def is_signed_with(self, secret: str, *, now: float | None = None, tolerance_s: float = 300.0) -> bool:
+        """Whether the signature is that of Standard Webhooks, and fresh: what every receiver should check."""
+        encoded = secret.removeprefix("whsec_")
+        key = base64.b64decode(encoded) if encoded != secret else secret.encode()
+        at = self.headers["webhook-timestamp"]
+        if not at.isdecimal() or abs((time.time() if now is None else now) - int(at)) > tolerance_s:
+            return False
+        wanted = hmac.new(key, f"{self.id}.{at}.".encode() + self.body, "sha256").digest()
+        for signature in self.headers["webhook-signature"].split():
+            version, _, given = signature.partition(",")
+            if version == "v1" and hmac.compare_digest(base64.b64encode(wanted), given.encode()):
+                return True
+        return False
+
+
+class ScriptedReceiver(_Served):
+    """A receiver of webhooks on loopback, which answers with the statuses of its script; the last one repeats.
+
+    A context manager. `received` holds every delivery, in order of arrival.
+    """
+
+    def __init__(self, statuses: Sequence[int] = (204,), retry_after: str | None = None) -> None:
+        self.received: list[Received] = []
+        self._statuses = list(statuses)
+        self._retry_after = retry_after
+        self._lock = threading.Lock()
+        super().__init__(_receiver_handler(self))
+
+    @property
+    def url(self) -> str:
+        return f"{self._origin}/hook"
+
+    def _take(self, delivery: Received) -> tuple[int, dict[str, str]]:
+        with self._lock:
+            self.received.append(delivery)
+            status = self._statuses[min(len(self.received), len(self._statuses)) - 1]
+        headers = {"location": "http://127.0.0.1:9/elsewhere"} if 300 <= status < 400 else {}
+        return status, headers | ({"retry-after": self._retry_after} if self._retry_after else {})
+
+
+def _receiver_handler(receiver: ScriptedReceiver) -> type[BaseHTTPRequestHandler]:
+    class Handler(_Handler):
+        def do_POST(self) -> None:
+            body = self._body()
+            status, more = receiver._take(Received(self._lower(), body))
+            self.send_response(status)
+            for name, value in more.items():
+                self.send_header(name, value)
+            if status != 204:
+                self.send_header("content-length", "0")
+            self.end_headers()
 
     return Handler
 

@@ -464,7 +464,7 @@ def test_a_key_from_a_mounted_secret_loses_its_trailing_newline(place: Place) ->
 
 def test_every_secret_field_is_known_as_one() -> None:
     keys = {"cloud.api_key", "oracle.api_key", "central.database_url"}
-    keys |= {"storage.encryption_key", "storage.encryption_key_before"}
+    keys |= {"storage.encryption_key", "storage.encryption_key_before", "webhooks"}
     assert root.secret_keys() == keys
 
 

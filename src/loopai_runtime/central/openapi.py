@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from loopai_runtime._version import __version__
+from loopai_runtime.http.problem import SCHEMA
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,17 +25,6 @@ _SAYS = {
     "429": "more than this key may ask for; Retry-After says when",
     "503": "overloaded; Retry-After says when",
 }
-_PROBLEM = {
-    "type": "object",
-    "properties": {
-        "type": {"type": "string"},
-        "title": {"type": "string"},
-        "status": {"type": "integer"},
-        "detail": {"type": "string"},
-        "path": {"type": "string", "description": "JSON path of the fault"},
-    },
-    "required": ["type", "title", "status", "detail"],
-}
 _PARAMETER = re.compile(r"\{(\w+)\}")
 _SLUG = "^[a-z0-9][a-z0-9-]{0,62}$"
 _PATTERNS = {"task_id": _SLUG, "deployment_id": _SLUG, "version": "^v[1-9][0-9]{0,8}$"}
@@ -44,7 +34,7 @@ _REF = "#/components/schemas/{model}"
 
 def description(operations: Iterable[Operation]) -> dict[str, Any]:
     paths: dict[str, Any] = {}
-    schemas: dict[str, Any] = {"Problem": _PROBLEM}
+    schemas: dict[str, Any] = {"Problem": SCHEMA}
     for each in operations:
         paths.setdefault(each.path, {})[each.method.lower()] = _operation(each, schemas)
     return {

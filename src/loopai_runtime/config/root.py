@@ -8,7 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self, get_args
 
-from pydantic import BaseModel, PrivateAttr, SecretStr, ValidationError, model_validator
+from pydantic import BaseModel, Field, PrivateAttr, SecretStr, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from loopai_runtime import yamldoc
@@ -47,6 +47,9 @@ class Config(Section):
     oracle: sections.Oracle = sections.Oracle()
     llm: sections.Llm = sections.Llm()
     central: sections.Central = sections.Central()
+    webhooks: sections.Webhooks = Field(
+        (), description="who is told what happens: a list of {url, secret or secret_file, events}"
+    )
     logging: sections.Logging = sections.Logging()
 
     _origins: dict[str, Origin] = PrivateAttr(default_factory=dict)
@@ -178,7 +181,11 @@ def known_keys() -> Mapping[str, FieldInfo]:
 
 @cache
 def secret_keys() -> frozenset[str]:
-    return frozenset(key for key, field in known_keys().items() if _holds(field.annotation, SecretStr))
+    """A list of webhooks is one, as their secrets stand in it."""
+    kinds = (SecretStr, sections.Webhook)
+    return frozenset(
+        key for key, field in known_keys().items() if any(_holds(field.annotation, kind) for kind in kinds)
+    )
 
 
 def require_key(key: str) -> None:
@@ -220,6 +227,8 @@ def _flat(section: BaseModel, prefix: str) -> Iterator[tuple[str, Any]]:
     for name, value in section:
         if isinstance(value, BaseModel):
             yield from _flat(value, f"{prefix}{name}.")
+        elif isinstance(value, tuple):
+            yield prefix + name, [each.shown() for each in value]
         else:
             yield prefix + name, str(value) if isinstance(value, Path) else value
 
@@ -290,8 +299,15 @@ def _faults(exc: ValidationError, given: Mapping[str, Given]) -> list[Fault]:
             broken = error["ctx"]["broken"]
         else:
             broken = [(".".join(map(str, error["loc"])), _message(error))]
-        faults += [given[key].origin.fault(key, message) for key, message in broken]
+        faults += [_origin(key, given).fault(key, message) for key, message in broken]
     return faults
+
+
+def _origin(key: str, given: Mapping[str, Given]) -> Origin:
+    """Where a value came from, or the list that it is in."""
+    while key not in given and "." in key:
+        key = key.rpartition(".")[0]
+    return given[key].origin
 
 
 def _message(error: ErrorDetails) -> str:

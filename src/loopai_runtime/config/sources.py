@@ -16,7 +16,7 @@ from loopai_runtime import yamldoc
 from loopai_runtime.errors import ConfigError, Fault, NotFound, StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Callable, Collection, Mapping
     from pathlib import Path
 
 PREFIX = "LOOPAI_"
@@ -119,6 +119,8 @@ def from_environment(environ: Mapping[str, str], keys: Collection[str]) -> Layer
                 layer.values[key] = Given(environ[name], origin)
             else:
                 layer.faults.append(Fault(_unknown_variable(key, keys), path=name))
+        elif rest in keys:  # a list by itself, as JSON
+            layer.values[rest] = Given(environ[name], origin)
         elif rest in flattened:
             right = variable(flattened[rest])
             layer.warnings.append(Fault(f"has no effect; did you mean {right}?", path=name))
@@ -184,7 +186,7 @@ def _no_mapping(origin: Origin) -> Fault:
 
 def expand(given: Given, environ: Mapping[str, str]) -> tuple[Given, list[str]]:
     """The value with `${NAME}` replaced, and what is wrong. Names appear in messages, never values."""
-    if given.origin.source != "file" or not isinstance(given.value, str) or "${" not in given.value:
+    if given.origin.source != "file" or not _has_reference(given.value):
         return given, []
     wrong: list[str] = []
     used: list[str] = []
@@ -204,5 +206,21 @@ def expand(given: Given, environ: Mapping[str, str]) -> tuple[Given, list[str]]:
             return environ[name]
         return ""
 
-    value = _REFERENCE.sub(expanded, given.value)
+    value = _in_texts(given.value, lambda text: _REFERENCE.sub(expanded, text))
     return Given(value, dataclasses.replace(given.origin, via=tuple(used))), wrong
+
+
+def _has_reference(value: Any) -> bool:
+    if isinstance(value, str):
+        return "${" in value
+    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return any(map(_has_reference, inside))
+
+
+def _in_texts(value: Any, change: Callable[[str], str]) -> Any:
+    """The value with every text in it changed."""
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, dict):
+        return {name: _in_texts(item, change) for name, item in value.items()}
+    return [_in_texts(item, change) for item in value] if isinstance(value, list) else value

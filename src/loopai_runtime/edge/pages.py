@@ -13,7 +13,7 @@ from starlette.routing import Route
 
 from loopai_runtime import jsonl
 from loopai_runtime._version import __version__
-from loopai_runtime.http.problem import problem
+from loopai_runtime.http.problem import SCHEMA, problem
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -93,22 +93,11 @@ class Pages:
             "paths": paths,
             "components": {
                 "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
-                "schemas": {"Problem": _PROBLEM},
+                "schemas": {"Problem": SCHEMA},
             },
         }
 
 
-_PROBLEM = {
-    "type": "object",
-    "properties": {
-        "type": {"type": "string"},
-        "title": {"type": "string"},
-        "status": {"type": "integer"},
-        "detail": {"type": "string"},
-        "path": {"type": "string", "description": "JSON path of the fault in the input"},
-    },
-    "required": ["type", "title", "status", "detail"],
-}
 _SAYS = {
     "400": "not JSON",
     "401": "no valid key",

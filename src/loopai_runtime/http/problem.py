@@ -16,6 +16,19 @@ Response = tuple[int, Headers, bytes]
 
 RETRY_AFTER_S = 1
 
+SCHEMA = {
+    "type": "object",
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "path": {"type": "string", "description": "JSON path of the fault in the input"},
+    },
+    "required": ["type", "title", "status", "detail"],
+}
+"""Of a problem document, for the pages of OpenAPI."""
+
 
 class Refused(Exception):
     """A request that HTTP itself refuses, before any of the library's errors: a status and what to say."""
