@@ -17,9 +17,10 @@ import hashlib
 import io
 import json
 import os
+import re
 import tarfile
 import tempfile
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,7 +36,7 @@ from loopai_runtime.central.db.migrations import HEAD
 from loopai_runtime.central.db.tables import artifacts
 from loopai_runtime.central.repository import blob_key
 from loopai_runtime.errors import NotFound, UsageError
-from loopai_runtime.layout import FILE_MODE, TEMPORARY, fsync_dir, only_one, storage_errors, temporary_beside
+from loopai_runtime.layout import FILE_MODE, fsync_dir, only_one, storage_errors, temporary_beside
 from loopai_runtime.models import utc_now
 
 if TYPE_CHECKING:
@@ -48,6 +49,8 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 MANIFEST = "manifest.json"
+NAME = re.compile(r"(tables|blobs|secrets|tenants)(/[A-Za-z0-9][A-Za-z0-9._-]{0,200}){1,8}")
+"""Of everything in a backup beside its manifest."""
 _MADE_AGAIN = {"artifacts", "cache", "run"}
 """What of a tenant's directory the platform makes of the rest."""
 
@@ -70,6 +73,8 @@ def backup(layout: Layout, config: Config, out: Path) -> BackedUp:
     target = out / datetime.now(UTC).strftime("central-%Y%m%dT%H%M%SZ.tar") if out.is_dir() else out
     if target.exists():
         raise UsageError(f"{target} is there already", hint="a backup replaces nothing; give another name")
+    if not target.parent.is_dir():
+        raise UsageError(f"no such folder: {target.parent}")
     if config.central.database_url is None and not layout.central_db.exists():
         raise UsageError(f"no platform is in {layout.root}", hint="loopai central start makes one")
     db, blobs = database_of(layout, config), blobs_of(config.central.blobs, layout)
@@ -84,8 +89,6 @@ def backup(layout: Layout, config: Config, out: Path) -> BackedUp:
             temporary.rename(target)
             fsync_dir(target.parent)
             return BackedUp(target, target.stat().st_size, rows, named - len(lost), lost)
-    except FileNotFoundError:
-        raise UsageError(f"no such folder: {target.parent}") from None
     finally:
         temporary.unlink(missing_ok=True)
         db.close()
@@ -98,7 +101,9 @@ def _pack(packed: _Packed, layout: Layout, db: Database, blobs: Blobs, near: Pat
     for path in sorted(layout.secrets.glob("*.key")):
         packed.add(f"secrets/{path.name}", path.read_bytes())
     for path, file, size in _files(layout.tenants_root):
-        packed.stream(f"tenants/{path.relative_to(layout.tenants_root)}", file, size)
+        name = f"tenants/{path.relative_to(layout.tenants_root)}"
+        if NAME.fullmatch(name):  # others are nothing of ours, and none that restore would take
+            packed.stream(name, file, size)
     about = {"schema": SCHEMA, "made_at": utc_now(), "release": __version__, "revision": HEAD}
     packed.add(MANIFEST, json.dumps(about | {"files": packed.digests}, indent=1).encode())
     return rows, len(named), lost
@@ -144,10 +149,10 @@ def _files(root: Path) -> Iterator[tuple[Path, IO[bytes], int]]:
         below.sort()
         with ExitStack() as stack:
             found = []
-            with only_one(directory):
+            with suppress(FileNotFoundError), only_one(directory):  # retention removes what has become old
                 for name in sorted(names):
                     path = directory / name
-                    if not name.startswith(TEMPORARY) and path.is_file() and not path.is_symlink():
+                    if path.is_file() and not path.is_symlink():
                         file = stack.enter_context(path.open("rb"))
                         found.append((path, file, os.fstat(file.fileno()).st_size))
             yield from found

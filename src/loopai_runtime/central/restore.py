@@ -6,8 +6,6 @@ once: until then the place counts as empty, and a restore that was killed can be
 
 from __future__ import annotations
 
-import json
-import re
 import tarfile
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -16,13 +14,14 @@ from typing import IO, TYPE_CHECKING, Any
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
-from loopai_runtime.central.backup import MANIFEST, SCHEMA, Hashing
+from loopai_runtime import jsonl
+from loopai_runtime.central.backup import MANIFEST, NAME, SCHEMA, Hashing
 from loopai_runtime.central.blobs import blobs_of
 from loopai_runtime.central.database import database_of
-from loopai_runtime.central.db import dump
+from loopai_runtime.central.db import dump, schema
 from loopai_runtime.central.db.migrations import HEAD
 from loopai_runtime.central.db.tables import tenants
-from loopai_runtime.errors import NotFound, StorageError, UsageError
+from loopai_runtime.errors import InputError, NotFound, StorageError, UsageError
 from loopai_runtime.http.serving import alone
 from loopai_runtime.layout import make_dir, replace_file, storage_errors
 
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
     from loopai_runtime.config import Config
     from loopai_runtime.layout import Layout
 
-_NAME = re.compile(r"(tables|blobs|secrets|tenants)(/[A-Za-z0-9][A-Za-z0-9._-]{0,200}){1,8}")
+_FILES = (tarfile.REGTYPE, tarfile.AREGTYPE)
 _MOST_MANIFEST = 256 * 2**20
 
 
@@ -50,8 +49,8 @@ def restore(layout: Layout, config: Config, source: Path) -> Restored:
         about = _checked(tar, source)
         db = database_of(layout, config)
         try:
-            db.upgrade()
             _require_empty(db, layout, tar)
+            db.upgrade()
             bundles = _put_files(tar, layout, config)
             return Restored(about["made_at"], _put_tables(tar, db, source), bundles)
         finally:
@@ -70,45 +69,53 @@ def _opened(source: Path) -> tarfile.TarFile:
 
 def _checked(tar: tarfile.TarFile, source: Path) -> dict[str, Any]:
     """The manifest, when all that it names is there and what it says. Raises StorageError."""
-    found: dict[str, str] = {}
-    manifest = b""
     try:
-        for member in tar:
-            file = tar.extractfile(member) if member.isreg() else None
-            if (
-                file is None
-                or member.name in found
-                or not (_NAME.fullmatch(member.name) or member.name == MANIFEST)
-            ):
-                raise StorageError(f"{member.name[:200]!r} is nothing that a backup has", where=str(source))
-            if member.name == MANIFEST:
-                manifest = file.read(_MOST_MANIFEST)
-            else:
-                reader = Hashing(file)
-                while reader.read(2**20):
-                    pass
-                found[member.name] = reader.digest.hexdigest()
-        about = dict(json.loads(manifest or "null") or {})
-    except (tarfile.TarError, EOFError, ValueError):
-        about = {}
-    if not about:
-        raise StorageError("is not whole", where=str(source), hint="take another backup of that platform")
-    if (about.get("schema"), about.get("revision")) != (SCHEMA, HEAD):
+        found, manifest = _digests(tar, source)
+        about = jsonl.loads(manifest)
+        files = about["files"]
+        made_by = about["schema"], about["revision"], str(about["release"])[:40], str(about["made_at"])[:40]
+        wrong = sorted(set(found.items()) ^ set(files.items()))
+    except (tarfile.TarError, EOFError, InputError, LookupError, TypeError, AttributeError):
+        hint = "take another backup of that platform"
+        raise StorageError("is not whole", where=str(source), hint=hint) from None
+    if made_by[:2] != (SCHEMA, HEAD):
         raise StorageError(
-            f"was made by another release, {about.get('release')}",
+            f"was made by another release, {made_by[2]}",
             where=str(source),
             hint="restore it with that release; this one upgrades what that has restored",
         )
-    if found != about.get("files"):
-        wrong = min(set(found.items()) ^ set(about["files"].items()))[0]
-        raise StorageError(f"{wrong} is not what was backed up", where=str(source), hint="take another backup")
-    return about
+    if wrong:
+        said = f"{wrong[0][0][:200]} is not what was backed up"
+        raise StorageError(said, where=str(source), hint="take another backup")
+    return {"made_at": made_by[3]}
+
+
+def _digests(tar: tarfile.TarFile, source: Path) -> tuple[dict[str, str], bytes]:
+    """The SHA-256 of each file, and the manifest. Raises StorageError for links and names that no backup has."""
+    found: dict[str, str] = {}
+    manifest = b""
+    for member in tar:
+        name = member.name
+        is_known = NAME.fullmatch(name) or (name == MANIFEST and not manifest)
+        # a sparse file claims any size
+        if not is_known or name in found or member.type not in _FILES or member.issparse():
+            raise StorageError(f"{name[:200]!r} is nothing that a backup has", where=str(source))
+        file = _file(tar, member)
+        if name == MANIFEST:
+            manifest = file.read(_MOST_MANIFEST)
+            continue
+        reader = Hashing(file)
+        while reader.read(2**20):
+            pass
+        found[name] = reader.digest.hexdigest()
+    return found, manifest
 
 
 def _require_empty(db: Database, layout: Layout, tar: tarfile.TarFile) -> None:
     """Raises UsageError."""
     with db.read() as connection:
-        if connection.scalar(select(tenants.c.id).limit(1)) is not None:
+        is_made = schema.revision(connection) is not None
+        if is_made and connection.scalar(select(tenants.c.id).limit(1)) is not None:
             raise UsageError(
                 "a platform is here already", hint="restore into an empty --data-dir, and an empty database"
             )
@@ -148,8 +155,9 @@ def _put_tables(tar: tarfile.TarFile, db: Database, source: Path) -> int:
                 if member is None:
                     raise StorageError(f"has no table {table.name}", where=str(source))
                 rows += dump.load(connection, table, _file(tar, member))
-    except (SQLAlchemyError, ValueError, KeyError, TypeError) as error:
-        raise StorageError(f"does not fit this database: {str(error)[:300]}", where=str(source)) from None
+    except (SQLAlchemyError, InputError, ValueError, LookupError, TypeError) as error:
+        why = (str(error).splitlines() or [type(error).__name__])[0][:300]
+        raise StorageError(f"does not fit this database: {why}", where=str(source)) from None
     return rows
 
 

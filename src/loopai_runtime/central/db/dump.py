@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import LargeBinary, func, insert, select
 
+from loopai_runtime import jsonl
 from loopai_runtime.central.db.tables import metadata, schema_version
 
 if TYPE_CHECKING:
@@ -33,10 +34,16 @@ def lines(connection: Connection, table: Table) -> Iterator[bytes]:
 
 
 def load(connection: Connection, table: Table, found: Iterable[bytes]) -> int:
-    """Insert what `lines` made into an empty table; how many rows. Raises SQLAlchemyError, ValueError."""
+    """Insert what `lines` made into an empty table; how many rows.
+
+    Raises SQLAlchemyError, InputError, and TypeError or ValueError for what it did not make.
+    """
     binary, count, rest = _binary(table), 0, iter(found)
-    while rows := [json.loads(line) for line in islice(rest, _ROWS)]:
+    names = set(table.columns.keys())
+    while rows := [jsonl.loads(line) for line in islice(rest, _ROWS)]:
         for row in rows:
+            if not isinstance(row, dict) or set(row) != names:
+                raise ValueError(f"a row of {table.name} has other members than the table")
             row |= {name: base64.b64decode(row[name], validate=True) for name in binary}
         connection.execute(insert(table), rows)
         count += len(rows)
