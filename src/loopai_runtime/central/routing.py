@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
+from sqlalchemy.exc import OperationalError
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
@@ -100,6 +101,9 @@ def _endpoint(platform: Platform, operation: Operation) -> Callable[[Request], A
             return response_of((status, [*headers, *refused.headers], said))
         except bodies.Disconnected:
             return response_of(problem(499, "left", "the client went away"))
+        except OperationalError as error:
+            log.error("%s %s: %s", operation.method, operation.path, error.orig)
+            return response_of(problem(503, "storage", "the platform's database does not answer"))
         except Exception as error:
             report(log, f"{operation.method} {operation.path}", error)
             return response_of(problem(500, "internal", "this is a fault of the platform; its log says more"))

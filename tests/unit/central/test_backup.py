@@ -133,9 +133,7 @@ def test_what_is_restored_is_what_was_backed_up(
     db.close()
 
 
-def test_a_metric_after_a_restore_has_a_number_of_its_own(
-    place: Callable[[str], Place], tmp_path: Path
-) -> None:
+def test_a_metric_after_a_restore_has_a_number_of_its_own(place: Callable[[str], Place], tmp_path: Path) -> None:
     from loopai_runtime.central import connected
 
     row = {"tenant_id": "one", "task_id": "spam", "deployment_id": "e", "at": "2026", "payload": {}}
@@ -169,9 +167,7 @@ def test_a_backup_replaces_nothing_and_needs_a_platform(place: Callable[[str], P
     assert made.path.name.startswith("central-2")
 
 
-def test_a_bundle_that_is_lost_is_told_and_the_rest_is_kept(
-    place: Callable[[str], Place], tmp_path: Path
-) -> None:
+def test_a_bundle_that_is_lost_is_told_and_the_rest_is_kept(place: Callable[[str], Place], tmp_path: Path) -> None:
     full = place("sqlite")
     fill(full)
     first, second = sorted(full[0].blobs.rglob("*.zip"))
@@ -294,7 +290,9 @@ HOSTILE: dict[str, tuple[Callable[[list[Member]], None], str]] = {
     "a manifest of lists": (manifest(b'{"files": [[]]}'), "is not whole"),
     "a deep manifest": (manifest(b"[" * 100_000), "is not whole"),
     "a later one": (
-        manifest(json.dumps({"schema": 9, "revision": HEAD, "release": "9.0", "made_at": "", "files": {}}).encode()),
+        manifest(
+            json.dumps({"schema": 9, "revision": HEAD, "release": "9.0", "made_at": "", "files": {}}).encode()
+        ),
         "was made by another release, 9.0",
     ),
 }
@@ -342,7 +340,16 @@ def _rows_of(name: str, body: bytes) -> Callable[[list[Member]], None]:
 
 @pytest.mark.parametrize(
     "body",
-    [b"{}\n", b"[]\n", b"1\n", b"nonsense\n", b'{"id": 1, "name": 2}\n', b'{"id": {}}\n', b"[" * 100_000, b'{"nothing": 1}\n{"other": 2}\n'],
+    [
+        b"{}\n",
+        b"[]\n",
+        b"1\n",
+        b"nonsense\n",
+        b'{"id": 1, "name": 2}\n',
+        b'{"id": {}}\n',
+        b"[" * 100_000,
+        b'{"nothing": 1}\n{"other": 2}\n',
+    ],
 )
 def test_rows_that_no_platform_wrote_are_told_and_none_is_kept(
     backed_up: BackedUp, place: Callable[[str], Place], tmp_path: Path, body: bytes

@@ -170,7 +170,9 @@ telemetry_boots = Table(
     Column("boot", String(32), primary_key=True),
     Column("last_seq", BigInteger, nullable=False),
     Column("received", BigInteger, nullable=False),
+    Column("forgotten", BigInteger, nullable=False),
 )
+"""`forgotten`: up to which number records were deleted since; one that comes again counts no second time."""
 
 telemetry_records = Table(
     "telemetry_records",
