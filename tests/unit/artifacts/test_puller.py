@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import random
 import time
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from loopai_runtime.artifacts.archive import MAX_TOTAL
 from loopai_runtime.artifacts.puller import PIECE, Piece
 from loopai_runtime.errors import TamperedArtifact, Unreachable
 
-CONTENT = os.urandom(2 * PIECE + 12_345)
+CONTENT = random.Random(3).randbytes(2 * PIECE + 12_345)
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 
