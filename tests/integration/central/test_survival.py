@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import random
+import socket
 import subprocess
 import sys
 import threading
@@ -219,6 +220,33 @@ def test_what_nobody_needs_any_more_goes_beside_the_work(tmp_path: Path) -> None
     with db.read() as connection:
         assert connection.scalar(text("SELECT count(*) FROM telemetry_records")) == 0
     db.close()
+
+
+def test_what_is_under_way_when_the_end_is_asked_for_is_answered(tmp_path: Path) -> None:
+    content = zipped("work", "def run(x):\n    return 'late'\n")
+    with running(tmp_path / "data") as platform:
+        port = int(platform.url.rpartition(":")[2])
+        with socket.create_connection(("127.0.0.1", port), timeout=_PATIENCE_S) as late:
+            head = f"POST /api/v1/artifacts/work/upload HTTP/1.1\r\nHost: x\r\nContent-Length: {len(content)}\r\n"
+            late.sendall(f"{head}Authorization: Bearer {platform.admin_key}\r\n\r\n".encode() + content[:100])
+            assert platform.call("GET", "/readyz")[0] == 200  # by then the first half has been read
+            platform.process.terminate()
+            until(lambda: nobody_listens(port))
+            assert platform.process.poll() is None
+            late.sendall(content[100:])
+            answer = late.makefile("rb").read()
+        assert answer.startswith(b"HTTP/1.1 201 "), answer
+        assert platform.process.wait(_PATIENCE_S) == 0
+    with running(tmp_path / "data") as platform:
+        assert platform.call("GET", "/api/v1/artifacts/work/v1/download")[0] == 200
+
+
+def nobody_listens(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=_PATIENCE_S).close()
+    except OSError:
+        return True
+    return False
 
 
 def until(holds: Callable[[], bool]) -> None:
