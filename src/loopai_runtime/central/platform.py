@@ -58,6 +58,8 @@ class Platform:
         self.limits = CallerLimits()
         self.requests: Counter[int] = Counter()
         """By HTTP status."""
+        self.records = 0
+        """Of telemetry, taken since the start."""
         self.draining = False
         self._guesses = RateLimit(_GUESSES_A_SECOND)
         self.blobs = blobs_of(config.central.blobs, layout)

@@ -59,12 +59,20 @@ class Operation:
     answer: type[BaseModel] | None = None
     status: int = 200
     examples: dict[str, Any] = field(default_factory=dict)
+    """A `request` and a `response`, as the description of the interface shows them."""
+    query: dict[str, Any] = field(default_factory=dict)
+    """Parameters of the query, each with its JSON schema."""
+    media: str = "application/json"
+    """What a good answer is."""
     raw_body: bool = False
     gzip: bool = False
     """Whether the raw body may come compressed; it is given to the handler as it came."""
     max_body: int = bodies.MAX_BYTES
     is_counted: bool = True
     """Whether a call counts against its key's rate; where not, the handler sees to that."""
+
+
+CURSOR = {"cursor": {"type": "string", "description": "`next` of the page before"}}
 
 
 def routes(platform: Platform, operations: Iterable[Operation]) -> list[BaseRoute]:
