@@ -8,7 +8,6 @@ specifications.
 
 from __future__ import annotations
 
-import base64
 import hmac
 import shutil
 from contextlib import suppress
@@ -20,6 +19,7 @@ from loopai_runtime.artifacts.store import ArtifactStore
 from loopai_runtime.datasets import erasure, raw, stats, tally
 from loopai_runtime.errors import InputError, LoopaiError
 from loopai_runtime.events import Audit
+from loopai_runtime.flows.generate import ROW_HASH_BYTES, rows_of
 from loopai_runtime.layout import storage_errors
 from loopai_runtime.synthesis.specfile import load_saved
 from loopai_runtime.telemetry import outbox, spool
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
     from loopai_runtime.datasets.erasure import Match
     from loopai_runtime.layout import Layout
-
-_HASH_BYTES = 8  # as in the rows that a version says it has seen
 
 
 @dataclass(slots=True)
@@ -163,14 +161,12 @@ def _records(lines: Iterable[bytes]) -> Iterable[dict[str, Any]]:
 def _versions(store: ArtifactStore, task_id: str, inputs: list[Any], has_text: Callable[[str], bool]) -> list[str]:
     """The versions that were made from one of `inputs`, or whose program has the text."""
     key = store.layout.secret("rows")
-    hashes = {hmac.digest(key, jsonl.canonical(value), "sha256")[:_HASH_BYTES] for value in inputs}
+    hashes = {hmac.digest(key, jsonl.canonical(value), "sha256")[:ROW_HASH_BYTES] for value in inputs}
     named = []
     for listed in store.versions(task_id):
         if listed.stored is None:
             continue
-        seen = base64.b64decode((listed.stored.artifact.judged.get("rows") or {}).get("hashes", ""))
-        rows = {seen[at : at + _HASH_BYTES] for at in range(0, len(seen), _HASH_BYTES)}
-        if rows & hashes or has_text(listed.stored.code):
+        if rows_of(listed.stored.artifact) & hashes or has_text(listed.stored.code):
             named.append(f"{task_id}@{listed.version}")
     return named
 
