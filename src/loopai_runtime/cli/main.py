@@ -14,6 +14,7 @@ from loopai_runtime.cli import (
     central,
     completion,
     generate,
+    improve,
     judge,
     keys,
     label,
@@ -31,6 +32,7 @@ from loopai_runtime.cli import (
     telemetry,
     validate,
     versions,
+    webhooks,
 )
 
 _PANELS = (options.AUTHOR, options.USE, options.WATCH, options.IMPROVE, options.OPERATE)
@@ -39,7 +41,7 @@ _PANELS = (options.AUTHOR, options.USE, options.WATCH, options.IMPROVE, options.
 _ORDER = (
     "scan init check generate label evaluate list ls show versions diff why export import verify demo "
     "run start serve bench activate rollback pull push sample validate analyze logs prune "
-    "improve replay rollout tickets telemetry central keys config doctor completion"
+    "improve replay rollout tickets webhooks telemetry central keys config doctor completion"
 )
 
 
@@ -111,6 +113,8 @@ for _module in (
     central,
     logs,
     replay,
+    improve,
+    webhooks,
     telemetry,
     operate,
     keys,

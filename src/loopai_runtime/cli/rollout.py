@@ -61,7 +61,7 @@ def status(
     """
     from loopai_runtime.cli import rolloutview
     from loopai_runtime.cli.render import record, rows
-    from loopai_runtime.flows.evidence import shown
+    from loopai_runtime.flows.standing import shown
     from loopai_runtime.flows.roll_out import status as run_flow
 
     settings = options.settings(data_dir, config)

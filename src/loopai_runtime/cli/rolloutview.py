@@ -12,7 +12,7 @@ _WIDTH = 60
 
 
 def draw(found: dict[str, Any]) -> None:
-    """`found`: as `flows.evidence.shown` has it."""
+    """`found`: as `flows.standing.shown` has it."""
     from loopai_runtime.cli.render import out, printable, rows
 
     for line in _lines(found):

@@ -1,17 +1,12 @@
-"""What a rollout saw: `datasets/TASK/shadow/DATE.jsonl`, appended by the server, read by whoever decides or shows.
+"""Where two versions part: `datasets/TASK/shadow/DATE.jsonl`, a line for each request answered differently.
 
-A line counts the pairs of a moment; another holds each pair in which the versions part:
-
-    {"rollout_id", "timestamp", "shadowed", "differed", "over_latency", "failed": {"incumbent", "candidate"}, "dropped"}
     {"rollout_id", "timestamp", "execution_id", "input", "served", "incumbent": {…}, "candidate": {…}}
 
-`failed` and `over_latency` count where that befell one version alone; `dropped` are requests that were answered and
-not shadowed, for lack of time. Shadow runs are no executions and never count as such.
+`served` is whose answer left. Shadow runs are no executions and never count as such.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from loopai_runtime import jsonl
@@ -27,37 +22,6 @@ if TYPE_CHECKING:
 Arm = Literal["incumbent", "candidate"]
 
 
-@dataclass(slots=True)
-class Counts:
-    """Of pairs: requests that both versions answered."""
-
-    shadowed: int = 0
-    differed: int = 0
-    over_latency: int = 0
-    incumbent_failed: int = 0
-    candidate_failed: int = 0
-    dropped: int = 0
-
-    def add(self, other: Counts) -> None:
-        self.shadowed += other.shadowed
-        self.differed += other.differed
-        self.over_latency += other.over_latency
-        self.incumbent_failed += other.incumbent_failed
-        self.candidate_failed += other.candidate_failed
-        self.dropped += other.dropped
-
-    def line(self, rollout_id: str, timestamp: str) -> dict[str, Any]:
-        return {
-            "rollout_id": rollout_id,
-            "timestamp": timestamp,
-            "shadowed": self.shadowed,
-            "differed": self.differed,
-            "over_latency": self.over_latency,
-            "failed": {"incumbent": self.incumbent_failed, "candidate": self.candidate_failed},
-            "dropped": self.dropped,
-        }
-
-
 class Pair(NamedTuple):
     """A request on which the versions part. A side is `{output, status, latency_ms, confidence?, abstained?}`."""
 
@@ -68,35 +32,32 @@ class Pair(NamedTuple):
     incumbent: dict[str, Any]
     candidate: dict[str, Any]
 
-    def line(self, rollout_id: str) -> dict[str, Any]:
-        return {"rollout_id": rollout_id, **self._asdict()}
 
-
-def append(layout: Layout, task_id: str, day: str, lines: Sequence[dict[str, Any]]) -> None:
-    """Append lines to a day's file in one write. Raises StorageError."""
-    path = layout.shadow(task_id, day)
-    make_dir(path.parent)
-    jsonl.append(path, [jsonl.compact(line) for line in lines])
+def append(layout: Layout, task_id: str, rollout_id: str, pairs: Sequence[Pair]) -> None:
+    """One write for each day that they touch. Raises StorageError."""
+    days: dict[str, list[bytes]] = {}
+    for pair in pairs:
+        line = jsonl.compact({"rollout_id": rollout_id, **pair._asdict()})
+        days.setdefault(pair.timestamp[:10], []).append(line)
+    for day, lines in days.items():
+        path = layout.shadow(task_id, day)
+        make_dir(path.parent)
+        jsonl.append(path, lines)
 
 
 class Reader:
-    """What one rollout saw so far; each `read` goes on where the last one ended."""
+    """The pairs of one rollout, in order; each `read` goes on where the last one ended."""
 
     def __init__(self, layout: Layout, task_id: str, rollout_id: str) -> None:
-        self.counts = Counts()
         self.pairs: list[Pair] = []
         self._place = layout.shadow(task_id)
         self._rollout_id = rollout_id
-        self._mark = rollout_id.encode()
         self._read_to: dict[str, int] = {}
 
     def read(self) -> None:
-        """Take in what was appended meanwhile. Raises StorageError. Lines that are torn or foreign say nothing."""
+        """Take in what was appended meanwhile. Torn and foreign lines say nothing. Raises StorageError."""
         with storage_errors(self._place):
-            try:
-                days = sorted(self._place.glob("????-??-??.jsonl"))
-            except FileNotFoundError:
-                return
+            days = sorted(self._place.glob("????-??-??.jsonl"))
         for path in days:
             self._go_on(path)
 
@@ -111,19 +72,13 @@ class Reader:
         whole = content.rfind(b"\n") + 1
         self._read_to[path.name] = start + whole
         for raw in content[:whole].split(b"\n"):
-            if self._mark in raw:
+            if self._rollout_id.encode() in raw:
                 self._take(raw)
 
     def _take(self, raw: bytes) -> None:
         try:
             line = jsonl.loads(raw)
-            if line["rollout_id"] != self._rollout_id:
-                return
-            if "shadowed" in line:
-                failed = line["failed"]
-                numbers = (line["shadowed"], line["differed"], line["over_latency"])
-                self.counts.add(Counts(*numbers, failed["incumbent"], failed["candidate"], line["dropped"]))
-            else:
+            if line["rollout_id"] == self._rollout_id:
                 self.pairs.append(Pair(**{name: line[name] for name in Pair._fields}))
         except (InputError, KeyError, TypeError):
             return

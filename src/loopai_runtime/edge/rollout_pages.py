@@ -15,7 +15,7 @@ from starlette.routing import Route
 
 from loopai_runtime import jsonl
 from loopai_runtime.errors import InputError, LoopaiError, UsageError
-from loopai_runtime.flows import evidence, roll_out
+from loopai_runtime.flows import roll_out, standing
 from loopai_runtime.http import body as bodies
 from loopai_runtime.http.problem import Refused, of_error, problem
 
@@ -68,13 +68,13 @@ class RolloutPages:
 
     async def status(self, request: Request) -> dict[str, Any]:
         """Raises NotFound, UsageError, StorageError."""
-        text = request.query_params.get("disagreements", str(evidence.SHOWN))
+        text = request.query_params.get("disagreements", str(standing.SHOWN))
         if not (text.isascii() and text.isdecimal() and int(text[:6]) <= MOST_SHOWN):
             raise UsageError(f"disagreements must be a number from 0 to {MOST_SHOWN}")
 
         def read() -> dict[str, Any]:
             rollout = roll_out.status(self._layout, request.path_params["task_id"])
-            return evidence.shown(self._layout, rollout, disagreements=int(text))
+            return standing.shown(self._layout, rollout, disagreements=int(text))
 
         return await asyncio.to_thread(read)
 
@@ -142,7 +142,7 @@ def described(task_id: str, problems: dict[str, Any]) -> dict[str, Any]:
     shown = {
         "name": "disagreements",
         "in": "query",
-        "schema": {"type": "integer", "minimum": 0, "maximum": MOST_SHOWN, "default": evidence.SHOWN},
+        "schema": {"type": "integer", "minimum": 0, "maximum": MOST_SHOWN, "default": standing.SHOWN},
     }
     status = _operation(f"rollout_{name}", f"how the rollout of {task_id} stands", problems)
     return {

@@ -1,106 +1,106 @@
-"""What there is to say of a rollout: its evidence, what is missing, and when a decision is due at this traffic."""
+"""Whether a version fails too often: bounds decide, never the share that happened to be seen.
+
+A running edge looks again whenever there are new checks. An interval for one look would then alarm sooner or later
+whatever the truth, so the bounds are those of a confidence sequence: right at all looks at once.
+"""
 
 from __future__ import annotations
 
-from dataclasses import replace
-from datetime import datetime
-from itertools import cycle, islice
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
-from loopai_runtime import rollout as rule
-from loopai_runtime.evalues import highest_share
-from loopai_runtime.flows import roll_out
+from loopai_runtime import intervals
+from loopai_runtime.datasets.counts import Group
+from loopai_runtime.flows.analysis import analyze
+from loopai_runtime.validation import estimate
 
 if TYPE_CHECKING:
+    from loopai_runtime.config import Config
+    from loopai_runtime.flows.analysis import Analysis
     from loopai_runtime.layout import Layout
-    from loopai_runtime.rollout import Decision, Evidence, State
-    from loopai_runtime.rollouts import Rollout
-
-SHOWN = 10
-"""Disagreements that are shown."""
-_GROWTH = 1.3
-_MOST_TIMES = 200.0
+    from loopai_runtime.validation.estimate import Estimate
 
 
-class Outlook(NamedTuple):
-    """What is decided next if all goes on as it did: `promote` or `roll_back`, in so many seconds."""
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What the checks of one version's executions say, over some days."""
 
-    action: str
-    in_s: float
+    version: int
+    days: int
+    accuracy: Estimate
+    low: float
+    """The accuracy is above this, and below `high`, with 95 % at all looks at once."""
+    high: float
+    failed: int
+    """Of `accuracy.n` that were checked."""
+    executions: int
+    errors: int
+    """Executions that raised or timed out."""
+    errors_low: float
+    failure_threshold: float
+    accuracy_target: float
 
-
-def shown(layout: Layout, rollout: Rollout, *, disagreements: int = SHOWN) -> dict[str, Any]:
-    """A rollout as JSON: its state, its evidence, and the latest inputs that were answered differently.
-
-    Raises StorageError.
-    """
-    found = roll_out.disagreements(layout, rollout, disagreements) if disagreements else []
-    return {**rollout.as_dict(), "evidence": evidence_of(rollout), "disagreements": found}
-
-
-def evidence_of(rollout: Rollout) -> dict[str, Any]:
-    """The numbers on which the next decision rests, and why it has not been taken."""
-    state, evidence = rollout.decision_state(), rollout.evidence()
-    decision = rule.decide(state, evidence, rollout.stages)
-    seen, labelled = evidence.shadowed, evidence.labelled
-    rate = evidence.differed / seen if seen else None
-    same = max(0, seen - evidence.differed)
-    at_most = highest_share(evidence.differed, same, state.alpha) if seen else None
-    outlook = outlook_of(rollout) if rollout.state == "running" else None
-    return {
-        "e_value": rule.evidence_of_good(state, evidence),
-        "e_value_worse": rule.evidence_of_worse(evidence),
-        "e_value_needed": 1 / state.alpha,
-        "labels": len(labelled),
-        "labels_left": max(0, state.max_labels - len(labelled)),
-        "labels_wanted": max(0, min(state.min_labels, evidence.differed) - len(labelled)),
-        "waiting_for_labels": max(0, evidence.differed - len(labelled)),
-        "better": labelled.count(1),
-        "worse": labelled.count(-1),
-        "neither": labelled.count(0),
-        "differing": rate,
-        "differing_at_most": at_most,
-        "dwell_s": max(0.0, evidence.now - state.stage_started_at),
-        "dwell_wanted_s": rollout.watch_s if rollout.state == "watching" else state.min_dwell_s,
-        "next": decision.action,
-        "why": decision.reason,
-        "outlook": outlook._asdict() if outlook else None,
-    }
-
-
-def outlook_of(rollout: Rollout) -> Outlook | None:
-    """When a decision falls if traffic, differences and labels go on as so far; None where that cannot be told."""
-    state, evidence, took_s = rollout.decision_state(), rollout.evidence(), _took_s(rollout)
-    if not evidence.shadowed or took_s <= 0:
+    @property
+    def why(self) -> str | None:
+        """Why the task is to be improved; None where that is not shown."""
+        threshold, target = self.failure_threshold, self.accuracy_target
+        if self.accuracy.n and 1 - self.high > threshold:
+            return f"v{self.version} fails on at least {1 - self.high:.1%} of inputs; {threshold:.0%} are allowed"
+        if self.errors_low > threshold:
+            return f"v{self.version} raises or times out on at least {self.errors_low:.1%} of inputs"
+        if self.accuracy.n and self.high < target:
+            return f"v{self.version} is right on at most {self.high:.1%} of inputs; the target is {target:.1%}"
         return None
-    dwelt = max(0.0, evidence.now - state.stage_started_at)
-    left_s = max(0.0, state.min_dwell_s - dwelt)
-    times = 1.0
-    while times <= _MOST_TIMES:
-        decision = _later(state, evidence, times, rollout.stages)
-        if decision.action != "hold":
-            needed_s = (times - 1) * took_s
-            at_once = decision.action == "roll_back" and "inconclusive" not in decision.reason
-            return Outlook(decision.action, needed_s if at_once else max(left_s, needed_s))
-        times *= _GROWTH
-    return None
+
+    @property
+    def why_not(self) -> str:
+        """In a line, why nothing has to be done."""
+        if not self.accuracy.n:
+            return f"no execution of v{self.version} was checked in the last {self.days} days"
+        return (
+            f"v{self.version} is right on {self.accuracy.value:.1%} of {self.accuracy.n} checked, and between"
+            f" {self.low:.1%} and {self.high:.1%} of all: not shown to miss {self.accuracy_target:.1%}"
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "version": self.version,
+            "days": self.days,
+            "checked": self.accuracy.n,
+            "failed": self.failed,
+            "accuracy": self.accuracy.as_dict() | {"low": round(self.low, 6), "high": round(self.high, 6)},
+            "executions": self.executions,
+            "errors": self.errors,
+            "failure_threshold": self.failure_threshold,
+            "accuracy_target": self.accuracy_target,
+            "why": self.why,
+        }
 
 
-def _took_s(rollout: Rollout) -> float:
-    """How long it took to see what has been seen; at least what its stage really lasted."""
-    between = datetime.fromisoformat(rollout.updated_at) - datetime.fromisoformat(rollout.started_at)
-    return max(rollout.dwell_s, between.total_seconds())
-
-
-def _later(state: State, evidence: Evidence, times: float, stages: tuple[int, ...]) -> Decision:
-    """The decision when there is `times` as much of everything, and the stage has lasted."""
-    labels = min(state.max_labels, round(len(evidence.labelled) * times))
-    more = replace(
-        evidence,
-        now=state.stage_started_at + state.min_dwell_s,
-        shadowed=round(evidence.shadowed * times),
-        differed=round(evidence.differed * times),
-        labelled=tuple(islice(cycle(evidence.labelled), labels)),
-        over_latency=round(evidence.over_latency * times),
+def evidence_of(
+    layout: Layout, config: Config, task_id: str, version: int, accuracy_target: float
+) -> tuple[Evidence, Analysis]:
+    """What is known of a version, and the analysis of its checks alone. Raises StorageError."""
+    days = config.improvement.window_days
+    analysis = analyze(layout, task_id, days=days, by="version")
+    judged = [one for one in analysis.checked[task_id] if one.version == version]
+    checks = [estimate.Checked(one.match, 1.0 if one.pi is None else one.pi, one.confidence) for one in judged]
+    # Of what future inputs will meet, not of the executions that happened: so without their number.
+    accuracy = estimate.accuracy(checks)
+    low, high = accuracy.always() if accuracy.n else (0.0, 1.0)
+    group = next((row.group for row in analysis.rows if row.key == version), Group())
+    errors = group.errors + group.timeouts
+    found = Evidence(
+        version=version,
+        days=days,
+        accuracy=accuracy,
+        low=low,
+        high=high,
+        failed=sum(not one.match for one in judged),
+        executions=group.count,
+        errors=errors,
+        errors_low=intervals.always(errors, group.count)[0] if errors else 0.0,
+        failure_threshold=config.improvement.failure_threshold,
+        accuracy_target=accuracy_target,
     )
-    return rule.decide(state, more, stages)
+    return found, replace(analysis, checked={task_id: judged})

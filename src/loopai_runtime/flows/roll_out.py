@@ -3,9 +3,9 @@
     start -> shadow -> 10 % -> 50 % -> 100 % -> it is active, and watched -> promoted
                  \\________\\_______\\______________\\-> rolled back, or aborted
 
-What both answered is in the shadow's files, what an oracle says of it beside them; `step` reads both, asks
-`rollout.decide`, and does what that says. Every change is announced before it is kept, so that one which was
-interrupted is told twice rather than never.
+A server tells what it has seen of both (`observe`), and an oracle's words on where they part are in a file
+beside; `rollout.decide` is asked, and what it says is done. Every change is announced before it is kept, so that
+one which was interrupted is told twice rather than never.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from loopai_runtime.flows import report
 from loopai_runtime.flows.announce import announce
 from loopai_runtime.models import VersionStatus, new_id, utc_now
 from loopai_runtime.rollout import Failures, decide
-from loopai_runtime.rollouts import Rollout
+from loopai_runtime.rollouts import Rollout, Seen
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -117,19 +117,16 @@ def roll_back(
     return after
 
 
-def step(
-    layout: Layout, config: Config, task_id: str, seconds: float = 0.0, seen: shadow.Reader | None = None
-) -> Rollout | None:
-    """Look at the evidence and do what it says; `seconds` is how long a server tried both since the last step.
+def observe(layout: Layout, config: Config, task_id: str, rollout_id: str, seen: Seen) -> Rollout | None:
+    """Add what a server has seen since it told last, look at all the evidence, and do what it says.
 
-    `seen` is read on; without it all is read. Returns the rollout as it is now, None where there is none.
+    Returns the task's rollout as it is now, which may be another one; None where there is none.
     """
     with rollouts.only_change(layout, task_id) as keep:
         found = rollouts.load(layout, task_id)
-        if found is None or not found.is_under_way:
+        if found is None or not found.is_under_way or found.rollout_id != rollout_id:
             return found
-        before = _with_evidence(layout, replace(found, dwell_s=found.dwell_s + max(0.0, seconds)), seen)
-        after = _moved(layout, before)
+        after = _moved(layout, _with_labels(layout, _with(found, seen)))
         if after.history != found.history:
             _tell(layout, config, after)
         keep(after)
@@ -193,29 +190,30 @@ def _change(
         found = rollouts.require(layout, task_id)
         if not found.is_under_way or (only is not None and found.state != only):
             raise UsageError(f"the rollout of {task_id} v{found.candidate} is over: it is {found.state}")
-        after = how(_with_evidence(layout, found, None))
+        after = how(_with_labels(layout, found))
         _tell(layout, config, after)
         keep(after)
     return after
 
 
-def _with_evidence(layout: Layout, rollout: Rollout, seen: shadow.Reader | None) -> Rollout:
-    """The same with what was seen by now."""
-    if seen is None:
-        seen = shadow.Reader(layout, rollout.task_id, rollout.rollout_id)
-    seen.read()
-    counts = seen.counts
-    said = shadow_labels.read(layout, rollout.task_id, rollout.rollout_id)
+def _with(rollout: Rollout, seen: Seen) -> Rollout:
     return replace(
         rollout,
         updated_at=utc_now(),
-        shadowed=counts.shadowed,
-        differed=counts.differed,
-        dropped=counts.dropped,
-        over_latency=counts.over_latency,
-        errors=Failures(counts.incumbent_failed, counts.candidate_failed),
-        labelled=tuple(one.label for one in said)[: rollout.max_labels],
+        dwell_s=rollout.dwell_s + max(0.0, seen.seconds),
+        shadowed=rollout.shadowed + seen.shadowed,
+        differed=rollout.differed + seen.differed,
+        dropped=rollout.dropped + seen.dropped,
+        over_latency=rollout.over_latency + seen.over_latency,
+        errors=Failures(
+            rollout.errors.incumbent + seen.errors.incumbent, rollout.errors.candidate + seen.errors.candidate
+        ),
     )
+
+
+def _with_labels(layout: Layout, rollout: Rollout) -> Rollout:
+    said = shadow_labels.read(layout, rollout.task_id, rollout.rollout_id)
+    return replace(rollout, labelled=tuple(one.label for one in said)[: rollout.max_labels])
 
 
 def _moved(layout: Layout, rollout: Rollout) -> Rollout:
