@@ -7,7 +7,6 @@ import random
 from dataclasses import FrozenInstanceError, fields, replace
 
 import pytest
-from tests.bars import SOAK
 
 from loopai_runtime.evalues import highest_share, independence, mean_above, share_above
 from loopai_runtime.rollout import Decision, Evidence, Failures, State, decide

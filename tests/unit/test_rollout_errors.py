@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-import os
 import random
 import statistics
 
 import pytest
+from tests.bars import SOAK
 from tests.rollouts import TARGET_MS, World, climbing, crash, means_at_three_looks, ours, share, slow, threshold
 
-SOAK = float(os.environ.get("LOOPAI_SOAK", "0.05"))
 REPLICAS = max(100, round(2000 * SOAK))
 
 

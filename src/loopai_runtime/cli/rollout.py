@@ -61,8 +61,8 @@ def status(
     """
     from loopai_runtime.cli import rolloutview
     from loopai_runtime.cli.render import record, rows
-    from loopai_runtime.flows.standing import shown
     from loopai_runtime.flows.roll_out import status as run_flow
+    from loopai_runtime.flows.standing import shown
 
     settings = options.settings(data_dir, config)
     found = shown(settings.layout, run_flow(settings.layout, task), disagreements=disagreements)
