@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from loopai_runtime.artifacts.store import ArtifactStore
 from loopai_runtime.cli.main import run_line
+from loopai_runtime.config import Config
 from loopai_runtime.datasets import shadow, shadow_labels
+from loopai_runtime.flows import roll_out
 from loopai_runtime.layout import Layout
 from loopai_runtime.models import VersionStatus, utc_now
-from loopai_runtime.rollouts import load
+from loopai_runtime.rollouts import Seen, load
 
 from .conftest import Loopai
 from .test_server import SPAM, add, artifact
@@ -34,23 +35,26 @@ def two(tmp_path: Path) -> Loopai:
     return loopai
 
 
-def see(loopai: Loopai, *, pairs: int, right: int, shadowed: int = 2000, failed: int = 0) -> None:
-    """Leave evidence as the server and the labeller do: so many pairs that differ, the candidate right on some."""
+def see(loopai: Loopai, *, pairs: int, right: int) -> None:
+    """Leave evidence as the server and the referee do: so many pairs that differ, the candidate right on some."""
     layout = Layout(loopai.data_dir)
     rollout = load(layout, "spam")
     assert rollout is not None
-    counts = shadow.Counts(shadowed=shadowed, differed=pairs, candidate_failed=failed, dropped=3)
-    lines: list[dict[str, Any]] = [counts.line(rollout.rollout_id, utc_now())]
-    said = []
-    for n in range(pairs):
-        given = {"text": f"prize\x1b[2J {n}"}
-        sides = ({"output": "ham", "status": "success"}, {"output": "spam", "status": "success"})
-        pair = shadow.Pair(f"execution-{n}", utc_now(), given, "incumbent", *sides)
-        lines.append(pair.line(rollout.rollout_id))
-        is_right = (n + 1) * right // pairs > n * right // pairs
-        said.append(shadow_labels.Said(pair.execution_id, 1 if is_right else -1, "spam", utc_now()))
-    shadow.append(layout, "spam", utc_now()[:10], lines)
-    shadow_labels.append(layout, "spam", rollout.rollout_id, said[: pairs - 1])
+    sides = ({"output": "ham", "status": "success"}, {"output": "spam", "status": "success"})
+    there = [
+        shadow.Pair(f"execution-{n}", utc_now(), {"text": f"prize\x1b[2J {n}"}, "incumbent", *sides)
+        for n in range(pairs)
+    ]
+    said = [
+        shadow_labels.Said(
+            pair.execution_id, 1 if (n + 1) * right // pairs > n * right // pairs else -1, "spam", ""
+        )
+        for n, pair in enumerate(there[:-1])
+    ]
+    shadow.append(layout, "spam", rollout.rollout_id, there)
+    shadow_labels.append(layout, "spam", rollout.rollout_id, said)
+    seen = Seen(seconds=60.0, shadowed=2000, differed=pairs, dropped=3)
+    assert roll_out.observe(layout, Config.load(environ={}), "spam", rollout.rollout_id, seen) is not None
 
 
 def test_a_rollout_from_its_start_to_its_end_by_hand(two: Loopai) -> None:
