@@ -12,6 +12,7 @@ from tests.integration.test_server import Server
 from loopai_runtime.artifacts.store import ArtifactStore
 from loopai_runtime.config import Config
 from loopai_runtime.flows import report
+from loopai_runtime.models import VersionStatus
 from loopai_runtime.rollouts import Rollout, load
 
 JSON = {"content-type": "application/json"}
@@ -29,7 +30,7 @@ def test_an_edge_reports_its_rollout_and_aborts_it_when_the_platform_asks(
     with edge(platform, tmp_path, "shop-9", LOOPAI_TELEMETRY__UPLOAD_INTERVAL_SEC="3600") as server:
         server.wait_for("tried", 1)
         platform.upload("tried", TWO)
-        until(lambda: 2 in ArtifactStore(server.layout).state("tried").versions)
+        until(lambda: status_of(server, 2) is VersionStatus.VALIDATED)
         begun = server.call("POST", "/api/v1/tasks/tried/rollout/start", {"version": 2}, JSON)
         assert begun[0] == 201, begun
         (one,) = told(platform, server)
@@ -56,6 +57,11 @@ def told(platform: PlatformProcess, server: Server) -> list[dict[str, Any]]:
     assert report.flush(server.layout, Config.load(flags=flags, environ={})).trouble is None
     found: list[dict[str, Any]] = platform.call("GET", "/api/v1/tasks/tried/rollouts")[1]["rollouts"]
     return found
+
+
+def status_of(server: Server, version: int) -> VersionStatus | None:
+    entry = ArtifactStore(server.layout).state("tried").versions.get(version)
+    return entry.status if entry else None
 
 
 def standing(server: Server) -> Rollout:
