@@ -14,9 +14,17 @@ from loopai_runtime.central.db import schema
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sqlalchemy import Connection, Engine, Table
+    from sqlalchemy import URL, Connection, Engine, Table
 
 _BUSY_MS = 10_000
+_PATIENCE = {
+    "connect_timeout": 5,
+    "keepalives_idle": 15,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,
+}
+"""Seconds, but the last, which is milliseconds: libpq's own are hours. The URL's query may say others."""
 
 
 class Database:
@@ -25,7 +33,7 @@ class Database:
     def __init__(self, url: str) -> None:
         self.url = make_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
-        self._engine = create_engine(self.url, pool_pre_ping=not self.is_sqlite)
+        self._engine = create_engine(self.url, **({} if self.is_sqlite else _elsewhere(self.url)))
         self._one_writer = threading.Lock()
         if self.is_sqlite:
             _tame_sqlite(self._engine)
@@ -34,6 +42,15 @@ class Database:
     def read(self) -> Iterator[Connection]:
         with self._engine.connect() as connection, connection.begin():
             yield connection
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        """To read one moment of the whole, however long that takes."""
+        with self._engine.connect() as plain:
+            one = {} if self.is_sqlite else {"isolation_level": "REPEATABLE READ"}
+            connection = plain.execution_options(**one)
+            with connection.begin():
+                yield connection
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
@@ -64,6 +81,12 @@ class Database:
 
     def close(self) -> None:
         self._engine.dispose()
+
+
+def _elsewhere(url: URL) -> dict[str, Any]:
+    """A server may have been restarted since a connection was last used, or be away: then that is told soon."""
+    given = {name: value for name, value in _PATIENCE.items() if name not in url.query}
+    return {"pool_pre_ping": True, "connect_args": given}
 
 
 def _tame_sqlite(engine: Engine) -> None:
