@@ -14,6 +14,7 @@ from loopai_runtime.cli import (
     central,
     completion,
     generate,
+    improve,
     judge,
     keys,
     label,
@@ -21,6 +22,7 @@ from loopai_runtime.cli import (
     operate,
     options,
     platform,
+    replay,
     run,
     sample,
     scan,
@@ -29,6 +31,7 @@ from loopai_runtime.cli import (
     telemetry,
     validate,
     versions,
+    webhooks,
 )
 
 _PANELS = (options.AUTHOR, options.USE, options.WATCH, options.IMPROVE, options.OPERATE)
@@ -37,7 +40,7 @@ _PANELS = (options.AUTHOR, options.USE, options.WATCH, options.IMPROVE, options.
 _ORDER = (
     "scan init check generate label evaluate list ls show versions diff why export import verify demo "
     "run start serve bench activate rollback pull push sample validate analyze logs prune "
-    "improve replay rollout tickets telemetry central keys config doctor completion"
+    "improve replay rollout tickets webhooks telemetry central keys config doctor completion"
 )
 
 
@@ -107,6 +110,9 @@ for _module in (
     analyze,
     central,
     logs,
+    replay,
+    improve,
+    webhooks,
     telemetry,
     operate,
     keys,
