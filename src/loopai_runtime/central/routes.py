@@ -16,6 +16,7 @@ from loopai_runtime.central import (
     deployment_routes,
     execution_routes,
     generation_routes,
+    improvement_routes,
     key_routes,
     task_routes,
     telemetry_routes,
@@ -46,6 +47,7 @@ OPERATIONS = (
     *artifact_routes.OPERATIONS,
     *execution_routes.OPERATIONS,
     *generation_routes.OPERATIONS,
+    *improvement_routes.OPERATIONS,
     *telemetry_routes.OPERATIONS,
     Operation("GET", "/metrics", metrics, Scope.READ, "Prometheus metrics", media="text/plain"),
 )
