@@ -282,6 +282,11 @@ class Layout:
         place = self.datasets / checked_task(task_id) / "executions"
         return place / f"{checked_day(day)}.jsonl" if day else place
 
+    def shadow(self, task_id: str, day: str | None = None) -> Path:
+        """The directory of what rollouts saw, or the file of `day`."""
+        place = self.datasets / checked_task(task_id) / "shadow"
+        return place / f"{checked_day(day)}.jsonl" if day else place
+
     def validations(self, task_id: str, day: str | None = None) -> Path:
         """The directory of validations, or the file of those of executions of `day`."""
         place = self.root / "datasets" / checked_task(task_id) / "validations"
@@ -318,6 +323,14 @@ class Layout:
         return self.root / "telemetry"
 
     # --- the loop
+    @property
+    def rollouts(self) -> Path:
+        """The rollout of each task."""
+        return self.root / "rollouts"
+
+    def rollout(self, task_id: str) -> Path:
+        return self.rollouts / f"{checked_task(task_id)}.json"
+
     def improvements(self, task_id: str) -> Path:
         """What was tried to improve a task, and what came of it."""
         return self.root / "improvements" / f"{checked_task(task_id)}.json"

@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-LOOK_EVERY_S = 60.0
 FIRST_WAIT_S = 1.0
 DELIVER_EVERY_S = 5.0
 ROLL_UP_EVERY_BYTES = 32 * 2**20
@@ -57,7 +56,7 @@ async def keep_up(
     kept: LiveLog,
     with_oracle: Callable[[], list[str]],
     *,
-    every_s: float = LOOK_EVERY_S,
+    every_s: float,
 ) -> None:
     """For ever: retention after the start and when a day has closed; when the log has grown, statistics, the
     checks of the tasks `with_oracle`, and a better version of those that are shown to fail too often."""

@@ -103,7 +103,8 @@ class Answers:
             respond(of_error(what) if isinstance(what, LoopaiError) else _response(what))
 
         try:
-            self._traffic.submit(self._traffic.choose(task_id or named), Request(envelope["input"]), answered)
+            request = Request(envelope["input"], key=envelope.get("key"))
+            self._traffic.submit(self._traffic.choose(task_id or named), request, answered)
         except InputError as error:
             respond(of_error(error, task_id=task_id or named))
         except Busy as error:

@@ -37,7 +37,8 @@ class Erased:
     """What was taken out, or with `dry_run` would be: records by place, and what is left to do."""
 
     records: dict[str, int] = field(default_factory=dict)
-    """By `executions`, `validations`, `statistics`, `telemetry`, `cache`, and the task's own files: `labels`, …"""
+    """By `executions`, `validations`, `shadow`, `statistics`, `telemetry`, `cache`, and the task's own files:
+    `labels`, …"""
     rebuild: list[str] = field(default_factory=list)
     """Versions to make again without the erased rows, and then to remove: `task@3`."""
     by_hand: list[str] = field(default_factory=list)
@@ -126,6 +127,8 @@ def _erase_unsent(layout: Layout, task_id: str, is_meant: Callable[[bytes], bool
 def _files(layout: Layout, task_id: str) -> Iterable[tuple[str, Path]]:
     for path in sorted(layout.validations(task_id).glob("sampled-*.jsonl")):
         yield "validations", path
+    for path in sorted(layout.shadow(task_id).glob("*.jsonl")):  # with what the oracle said of it
+        yield "shadow", path
     for path in sorted(layout.task(task_id).glob("*.jsonl")):  # labels, queue, examples, calls, …
         yield path.stem, path
 

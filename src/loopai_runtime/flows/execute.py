@@ -41,10 +41,11 @@ ENVELOPE_KEYS = frozenset({"input", "id", "key", "output", "expected"})
 
 
 class Request(NamedTuple):
-    """An input as it came, with the id its sender gave it."""
+    """An input as it came, with the id its sender gave it; requests of one `key` meet one version of a rollout."""
 
     input: Any
     id: Any = None
+    key: Any = None
 
 
 class Result(NamedTuple):
@@ -120,6 +121,9 @@ class Service:
         """The version's program and its limits, as a pool loads it."""
         timeout_ms = config.timeout_ms(self.artifact.timeout_ms)
         return Program(self.key, code, timeout_ms, self.artifact.memory_mb)
+
+    def accepts(self, value: Any) -> bool:
+        return self._inputs.accepts(value)
 
     def check(self, value: Any) -> None:
         """Raises InputError with the JSON path of the first fault."""

@@ -10,21 +10,25 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol
 
-from loopai_runtime import jsonl
+from loopai_runtime import jsonl, rollouts
 from loopai_runtime.artifacts.store import ArtifactStore
 from loopai_runtime.errors import Busy, LoopaiError, NotFound
 from loopai_runtime.flows.defer import deferral_of
 from loopai_runtime.flows.execute import Request, Result, Service
 from loopai_runtime.flows.sample import sampling_of
+from loopai_runtime.flows.trial import Trial, other_arm, side_of
 
 if TYPE_CHECKING:
     from loopai_runtime.config import Config
     from loopai_runtime.datasets.live_log import LiveLog
+    from loopai_runtime.datasets.shadow import Arm
     from loopai_runtime.flows.defer import Deferral
     from loopai_runtime.layout import Layout
     from loopai_runtime.models import ProgramArtifact
+    from loopai_runtime.rollouts import Rollout
     from loopai_runtime.sandbox import Outcome, Program
     from loopai_runtime.validation.oracle import Answer
 
@@ -35,6 +39,7 @@ MAX_IN_FLIGHT = 512
 
 Answered = Callable[[Result | LoopaiError], None]
 Watcher = Callable[[Result], None]
+Blown = Callable[["Rollout", str], None]
 
 
 class Programs(Protocol):
@@ -58,14 +63,32 @@ class Lane:
     digest: str
     deferral: Deferral | None = None
     trouble: str | None = field(default=None)
+    trial: Trial | None = field(default=None)
+    """The rollout under way, if any."""
+    other: Lane | None = field(default=None)
+    """The version of the rollout that does not serve in its own right."""
+    arm: Arm = "incumbent"
+    """Which of the rollout's versions this one is."""
 
     @property
     def artifact(self) -> ProgramArtifact:
         return self.service.artifact
 
+    def of(self, arm: Arm) -> Lane:
+        return self if self.other is None or arm == self.arm else self.other
+
+    def chosen(self, request: Request) -> tuple[Lane, Arm]:
+        """Who answers a request. One that the candidate's schema refuses is for the incumbent."""
+        arm = self.arm if self.trial is None else self.trial.arm_of(request)
+        lane = self.of(arm)
+        if arm == "candidate" and self.other is not None and not lane.service.accepts(request.input):
+            return self.of("incumbent"), "incumbent"
+        return lane, arm
+
 
 class Traffic:
-    """The tasks that are served, by id. `watch` hears of every execution, before its answer leaves.
+    """The tasks that are served, by id. `watch` hears of every execution, before its answer leaves; `blown` of a
+    candidate that must not answer any more, and why.
 
     Without `defers` no oracle is asked, whatever a specification says.
     """
@@ -77,6 +100,7 @@ class Traffic:
         layout: Layout,
         config: Config,
         watch: Watcher = lambda _result: None,
+        blown: Blown = lambda _rollout, _reason: None,
         *,
         defers: bool = True,
     ) -> None:
@@ -93,6 +117,8 @@ class Traffic:
         self._deployment_id = layout.deployment_id(config)
         self._store = ArtifactStore(layout)
         self._watch = watch
+        self._blown = blown
+        self._one_at_a_time = asyncio.Lock()
         self._defers = defers
 
     def choose(self, task_id: str | None) -> str:
@@ -127,13 +153,21 @@ class Traffic:
         Raises NotFound, InputError where the schema refuses the input, Busy when too many wait.
         """
         lane = self.lane(task_id)
+        trial, arm = lane.trial, lane.arm
+        if trial is not None:
+            lane, arm = lane.chosen(request)
         service, deferral = lane.service, lane.deferral
         if self.is_full:
             raise Busy("too many requests are under way", hint="send less at once")
         service.check(request.input)
+        payload = jsonl.encode(request.input)
+        seen: dict[str, Any] = {}  # by the sender, before an oracle answered in the version's place
 
         def ran(outcome: Outcome) -> None:
             result = service.finish(request, outcome)
+            if trial is not None and (record := result.record) is not None:
+                record["rollout_id"], record["arm"] = trial.rollout_id, arm
+                seen.update(side_of(result))
             if deferral is not None and result.abstained:
                 self._defer(deferral, service, result, lambda answered: conclude(answered, outcome))
             else:
@@ -146,12 +180,14 @@ class Traffic:
             def kept(error: LoopaiError | None) -> None:
                 self.in_flight -= 1
                 answered(error or result)
+                if trial is not None:
+                    trial.answered(arm, request, payload, seen, result)
 
             if result.abstained and (waiting := service.queued(result, outcome)) is not None:
                 self._log.enqueue(task_id, jsonl.encode(waiting), lambda _error: None)
             self._log.append(task_id, record["timestamp"][:10], jsonl.encode(record), kept)
 
-        self._pool.submit(service.key, jsonl.encode(request.input), ran)
+        self._pool.submit(service.key, payload, ran)
         self.in_flight += 1
 
     def _defer(
@@ -172,34 +208,88 @@ class Traffic:
         deferral.ask_from(loop, record["input"], record["execution_id"], answered)
 
     async def refresh(self, task_id: str) -> None:
-        """Serve what is active on disk now. Whatever goes wrong is in `troubles` and the log, never raised."""
+        """Serve what is active on disk now, and try what a rollout says beside it. Whatever goes wrong is in
+        `troubles` and the log, never raised."""
+        async with self._one_at_a_time:
+            await self._refresh(task_id)
+
+    async def _refresh(self, task_id: str) -> None:
         lane = self.lanes.get(task_id)
         try:
             active = self._store.active_version(task_id)
             if active is None:
                 self.stop(task_id)
                 return
-            if lane is not None and lane.artifact.version == active:
-                lane.trouble = None
-                return
-            stored = self._store.read(f"{task_id}@{active}")
-            # in a thread, as a budget is followed up in the day's log
-            sampling = await asyncio.to_thread(sampling_of, stored.artifact, self._config, self._layout)
-            service = Service(stored.artifact, self._deployment_id, sampling)
-            program = service.program(stored.code, self._config)
-            await self._pool.load(program)
-            deferral = await self._deferral(stored.artifact)
+            fresh = lane
+            if lane is None or lane.artifact.version != active:
+                fresh = self._known(lane, active) or await self._load(task_id, active)
+                self.lanes[task_id] = fresh
+                self.troubles.pop(task_id, None)
+                log.info("serving %s", fresh.service.key)
+            assert fresh is not None
+            fresh.trouble = None
         except LoopaiError as error:
             self._keep_old(task_id, lane, str(error))
             return
         except Exception as error:
             self._keep_old(task_id, lane, f"{type(error).__name__}: {error}")
             return
-        self.lanes[task_id] = Lane(service, stored.digest, deferral)
-        self.troubles.pop(task_id, None)
-        if lane is not None:
-            self._unload(lane)
-        log.info("serving %s", service.key)
+        before = [] if lane is None else [lane, *([lane.other] if lane.other else [])]
+        await self._try(fresh, before)
+        for old in before:
+            if old is not fresh and old is not fresh.other:
+                self._unload(old)
+
+    def _known(self, lane: Lane | None, version: int) -> Lane | None:
+        """The rollout's other version, where it is the one that is meant."""
+        other = lane.other if lane is not None else None
+        return other if other is not None and other.artifact.version == version else None
+
+    async def _load(self, task_id: str, version: int) -> Lane:
+        """Raises LoopaiError where it does not load."""
+        stored = self._store.read(f"{task_id}@{version}")
+        # in a thread, as a budget is followed up in the day's log
+        sampling = await asyncio.to_thread(sampling_of, stored.artifact, self._config, self._layout)
+        service = Service(stored.artifact, self._deployment_id, sampling)
+        await self._pool.load(service.program(stored.code, self._config))
+        return Lane(service, stored.digest, await self._deferral(stored.artifact))
+
+    async def _try(self, lane: Lane, before: list[Lane]) -> None:
+        """Set up, go on with or end the rollout of a lane's task, as its state says."""
+        task_id, serving = lane.artifact.task_id, lane.artifact.version
+        try:
+            rollout = await asyncio.to_thread(rollouts.load, self._layout, task_id)
+        except LoopaiError as error:
+            log.warning("the rollout of %s: %s", task_id, error)
+            rollout = None
+        if rollout is None or not rollout.is_under_way or serving not in (rollout.candidate, rollout.incumbent):
+            lane.trial = lane.other = None
+            return
+        if lane.trial is not None and lane.trial.rollout_id == rollout.rollout_id:
+            lane.trial.stage = rollout.stage
+            return
+        version = rollout.incumbent if serving == rollout.candidate else rollout.candidate
+        other = next((each for each in before if each.artifact.version == version), None)
+        try:
+            lane.other = other or await self._load(task_id, version)
+        except LoopaiError as error:
+            self._broken(rollout, f"v{version} does not load: {error}")
+            return
+        lane.other.trial = lane.other.other = None
+        lane.arm = "candidate" if serving == rollout.candidate else "incumbent"
+        artifacts = {lane.arm: lane.artifact, other_arm(lane.arm): lane.other.artifact}
+        broken = partial(self._broken, rollout)
+        at_once = max(1, self._config.execution.worker_count // 2)
+        lane.trial = Trial(rollout, artifacts, self._pool.submit, self._has_room, broken, at_once=at_once)
+        log.info("trying %s v%d beside v%d", task_id, rollout.candidate, rollout.incumbent)
+
+    def _has_room(self) -> bool:
+        """Whether a shadow may run now."""
+        return not self._pool.is_full
+
+    def _broken(self, rollout: Rollout, reason: str) -> None:
+        log.warning("%s v%d must not answer any more: %s", rollout.task_id, rollout.candidate, reason)
+        self._blown(rollout, reason)
 
     async def _deferral(self, artifact: ProgramArtifact) -> Deferral | None:
         if not self._defers:
@@ -218,6 +308,8 @@ class Traffic:
         self.troubles.pop(task_id, None)
         if lane := self.lanes.pop(task_id, None):
             self._unload(lane)
+            if lane.other is not None:
+                self._unload(lane.other)
             log.info("no longer serving %s", lane.service.key)
 
     def _unload(self, lane: Lane) -> None:
