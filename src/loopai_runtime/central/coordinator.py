@@ -316,7 +316,7 @@ class Coordinator:
                 tried = improvements.failed_in_a_row(past, row["spec_digest"], since)
                 if len(tried) < self._platform.config.improvement.max_failed:
                     return None
-                title = f"{row['task_id']}: {len(tried)} improvements in a row came to nothing"
+                title = f"{row['task_id']}: improving it came to nothing, {len(tried)} times in a row"
                 body = row["body"] | {"spec_digest": row["spec_digest"], "tried": [_tried(one) for one in tried]}
                 return tickets.open_(connection, row["tenant_id"], PLATFORM, row["task_id"], title, body)
 

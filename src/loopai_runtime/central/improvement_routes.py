@@ -89,7 +89,7 @@ _IMPROVEMENT = {
 _TICKET = {
     "id": _ID,
     "task_id": "spam-detection",
-    "title": "spam-detection: 3 improvements in a row came to nothing",
+    "title": "spam-detection: improving it came to nothing, 3 times in a row",
     "status": "open",
     "resolution": None,
     "created_at": _AT,
