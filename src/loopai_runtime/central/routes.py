@@ -18,6 +18,7 @@ from loopai_runtime.central import (
     generation_routes,
     improvement_routes,
     key_routes,
+    rollout_routes,
     task_routes,
     telemetry_routes,
 )
@@ -49,6 +50,7 @@ OPERATIONS = (
     *generation_routes.OPERATIONS,
     *improvement_routes.OPERATIONS,
     *telemetry_routes.OPERATIONS,
+    *rollout_routes.OPERATIONS,
     Operation("GET", "/metrics", metrics, Scope.READ, "Prometheus metrics", media="text/plain"),
 )
 

@@ -202,6 +202,24 @@ telemetry_days = Table(
     Column("checked", JSON, nullable=False),
 )
 
+rollouts = Table(
+    "rollouts",
+    metadata,
+    _tenant(),
+    _deployment(),
+    Column("task_id", String(63), primary_key=True),
+    Column("rollout_id", String(64), primary_key=True),
+    Column("version", Integer),
+    Column("state", String(32), nullable=False),
+    Column("boot", String(32), nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("body", JSON, nullable=False),
+    Column("updated_at", String(32), nullable=False),
+    Column("abort_requested_at", String(32)),
+    Column("abort_reason", String(500)),
+    Index("rollouts_of_task", "tenant_id", "task_id", "updated_at"),
+)
+
 # --- programs that are being written
 
 generations = Table(

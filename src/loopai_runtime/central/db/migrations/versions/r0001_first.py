@@ -142,6 +142,24 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("tenant_id", "deployment_id", "boot", name=op.f("pk_telemetry_boots")),
     )
     op.create_table(
+        "rollouts",
+        sa.Column("tenant_id", sa.String(length=63), nullable=False),
+        sa.Column("deployment_id", sa.String(length=63), nullable=False),
+        sa.Column("task_id", sa.String(length=63), nullable=False),
+        sa.Column("rollout_id", sa.String(length=64), nullable=False),
+        sa.Column("version", sa.Integer(), nullable=True),
+        sa.Column("state", sa.String(length=32), nullable=False),
+        sa.Column("boot", sa.String(length=32), nullable=False),
+        sa.Column("seq", sa.BigInteger(), nullable=False),
+        sa.Column("body", sa.JSON(), nullable=False),
+        sa.Column("updated_at", sa.String(length=32), nullable=False),
+        sa.Column("abort_requested_at", sa.String(length=32), nullable=True),
+        sa.Column("abort_reason", sa.String(length=500), nullable=True),
+        sa.ForeignKeyConstraint(["tenant_id"], ["tenants.id"], name=op.f("fk_rollouts_tenant_id")),
+        sa.PrimaryKeyConstraint("tenant_id", "deployment_id", "task_id", "rollout_id", name=op.f("pk_rollouts")),
+    )
+    op.create_index("rollouts_of_task", "rollouts", ["tenant_id", "task_id", "updated_at"], unique=False)
+    op.create_table(
         "telemetry_days",
         sa.Column("tenant_id", sa.String(length=63), nullable=False),
         sa.Column("task_id", sa.String(length=63), nullable=False),
