@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from loopai_runtime.client import AsyncClient, Client
     from loopai_runtime.config import Config
     from loopai_runtime.errors import LoopaiError
-    from loopai_runtime.flows.api import analyze, generate, run
+    from loopai_runtime.flows.api import analyze, generate, replay, run
     from loopai_runtime.flows.execute import Executor
     from loopai_runtime.layout import Layout
     from loopai_runtime.models import ExecutionRecord, ProgramArtifact, TaskSpecification
@@ -38,6 +38,7 @@ _HOME = {
     "TaskSpecification": "models",
     "analyze": "flows.api",
     "generate": "flows.api",
+    "replay": "flows.api",
     "run": "flows.api",
 }
 
@@ -55,6 +56,7 @@ __all__ = [
     "__version__",
     "analyze",
     "generate",
+    "replay",
     "run",
 ]
 

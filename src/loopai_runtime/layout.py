@@ -323,6 +323,14 @@ class Layout:
         return self.root / "telemetry"
 
     # --- the loop
+    @property
+    def rollouts(self) -> Path:
+        """The rollout of each task."""
+        return self.root / "rollouts"
+
+    def rollout(self, task_id: str) -> Path:
+        return self.rollouts / f"{checked_task(task_id)}.json"
+
     def improvements(self, task_id: str) -> Path:
         """What was tried to improve a task, and what came of it."""
         return self.root / "improvements" / f"{checked_task(task_id)}.json"

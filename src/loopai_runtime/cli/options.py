@@ -73,15 +73,15 @@ class Settings:
 
 
 def duration_s(text: str, option: str) -> float:
-    """Seconds from `30s`, `2m`, `1h`, `500ms` or a bare number of seconds. Raises UsageError."""
+    """Seconds from `30s`, `2m`, `1h`, `7d`, `500ms` or a bare number of seconds. Raises UsageError."""
     import re
 
     from loopai_runtime.errors import UsageError
 
-    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*(ms|s|m|h)?", text.strip())
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*(ms|s|m|h|d)?", text.strip())
     if match is None or float(match[1]) <= 0:
-        raise UsageError(f"{option} {text!r} is no time", hint="30s, 2m, 500ms")
-    return float(match[1]) * {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}[match[2] or "s"]
+        raise UsageError(f"{option} {text!r} is no time", hint="30s, 2m, 500ms, 7d")
+    return float(match[1]) * {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}[match[2] or "s"]
 
 
 def settings(data_dir: Path | None, config_file: Path | None = None, **flags: Any) -> Settings:

@@ -8,6 +8,7 @@ import ipaddress
 import json
 import os
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
@@ -120,6 +121,13 @@ class Runtime(Section):
         None, description="this deployment's name; null: generated once and kept in the data directory"
     )
     task_id: Slug | None = Field(None, description="the task that is served where a request names none")
+    upkeep_interval_sec: int = Field(
+        60,
+        ge=1,
+        le=86_400,
+        description="seconds between looks at what the log of a running edge asks for: checks by the oracle, "
+        "improvements, statistics",
+    )
 
 
 class Cloud(Section):
@@ -323,10 +331,37 @@ class Improvement(Section):
     )
 
 
+def _stages(given: Any) -> Any:
+    return [part.strip() for part in given.split(",")] if isinstance(given, str) else given
+
+
 class Rollout(Section):
     auto: bool = Field(
         False, description="a new version starts a rollout by itself; the default is true in hybrid mode"
     )
+    stages: Annotated[tuple[int, ...], BeforeValidator(_stages)] = Field(
+        (10, 50, 100), description="percent of the requests that a candidate serves, one stage after the other"
+    )
+    delta: float = Field(0.02, gt=0, lt=1, description="the loss of accuracy that must be ruled out")
+    alpha: float = Field(0.05, gt=0, lt=0.5, description="the risk of being wrong about that")
+    min_labels: int = Field(
+        20, ge=1, le=100_000, description="oracle answers, where outputs differ, before a candidate goes on"
+    )
+    max_labels: int = Field(
+        1000, ge=1, le=100_000, description="oracle answers after which an undecided rollout is given up"
+    )
+    min_dwell_sec: float = Field(3600.0, ge=0, le=2_592_000, description="seconds that each stage lasts at least")
+    watch_hours: float = Field(
+        24.0, ge=0, le=8760, description="hours after the last stage in which a candidate can still be rolled back"
+    )
+
+    @field_validator("stages")
+    @classmethod
+    def _rising(cls, stages: tuple[int, ...]) -> tuple[int, ...]:
+        rising = all(a < b for a, b in pairwise((0, *stages)))
+        if not stages or not rising or stages[-1] != 100:
+            raise ValueError("must rise, from above 0, and end at 100")
+        return stages
 
 
 def _webhook_url(url: str) -> str:

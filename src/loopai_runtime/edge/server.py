@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from loopai_runtime.edge.agent import Edge
+from loopai_runtime.edge.trials import judging
 from loopai_runtime.edge.upkeep import keep_reporting, keep_up
 from loopai_runtime.http.serving import (
     calm_the_collector,
@@ -81,6 +82,7 @@ async def _serve(
 
     from loopai_runtime.edge.protocol import GuardedProtocol, cut_off_the_slow
 
+    every_s = float(config.runtime.upkeep_interval_sec)
     async with Edge(config, layout, exposure.door, only) as edge:
         calm_the_collector()
         settings = uvicorn.Config(
@@ -116,8 +118,9 @@ async def _serve(
                 loop.create_task(_tell(server, sock, exposure, announce)),
                 loop.create_task(cut_off_the_slow(server.server_state.connections)),
                 loop.create_task(give_memory_back()),
-                loop.create_task(keep_up(config, layout, edge.log, edge.with_oracle)),
+                loop.create_task(keep_up(config, layout, edge.log, edge.with_oracle, every_s=every_s)),
                 loop.create_task(keep_reporting(config, layout)),
+                loop.create_task(judging(config, layout, lambda task_id: task_id in edge.traffic.lanes)),
             ]
             if edge.link is not None:
                 beside.append(loop.create_task(edge.link.run()))

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-LOOK_EVERY_S = 60.0
 FIRST_WAIT_S = 1.0
 ROLL_UP_EVERY_BYTES = 32 * 2**20
 """Of log: what `analyze` then finds still to be counted takes it less than half a second."""
@@ -52,7 +51,7 @@ async def keep_up(
     kept: LiveLog,
     with_oracle: Callable[[], list[str]],
     *,
-    every_s: float = LOOK_EVERY_S,
+    every_s: float,
 ) -> None:
     """For ever: retention after the start and when a day has closed, statistics and the checks of the tasks
     `with_oracle` when the log has grown."""

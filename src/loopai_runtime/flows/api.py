@@ -23,6 +23,7 @@ from loopai_runtime.flows.execute import Executor, Request
 from loopai_runtime.flows.generate import Ask
 from loopai_runtime.flows.generate import generate as _generate
 from loopai_runtime.flows.measure import open_pool
+from loopai_runtime.flows.replay import replay as _replay
 from loopai_runtime.flows.sample import sampling_of
 from loopai_runtime.layout import Layout
 from loopai_runtime.models import ExecutionRecord
@@ -30,6 +31,7 @@ from loopai_runtime.synthesis.specfile import load
 
 if TYPE_CHECKING:
     from loopai_runtime.flows.analysis import Analysis, By
+    from loopai_runtime.flows.changes import Replayed
     from loopai_runtime.flows.generate import Generated
 
 log = logging.getLogger(__name__)
@@ -93,6 +95,19 @@ def analyze(
     """
     _, layout = _open(data_dir, {})
     return _analyze(layout, task_id, days=days, by=by)
+
+
+def replay(
+    ref: str, *, days: float = 7, limit: int | None = None, data_dir: str | Path | None = None, **settings: Any
+) -> Replayed:
+    """A version over what its task was asked in the last `days`: every answer that would change; records nothing.
+
+    Raises NotFound, GateMissed where nothing is logged, StorageError.
+    """
+    config, layout = _open(data_dir, settings)
+    stored = ArtifactStore(layout).read(ref)
+    with open_pool(config) as pool:
+        return _replay(pool, stored, layout, config, since_s=days * 86_400, limit=limit)
 
 
 def _open(data_dir: str | Path | None, settings: dict[str, Any]) -> tuple[Config, Layout]:

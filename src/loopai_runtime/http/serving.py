@@ -190,4 +190,5 @@ def log_to_stderr(level: str) -> None:
     handler.setFormatter(JsonLines())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.getLogger("watchfiles").setLevel(logging.WARNING)
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # a line for every look at the platform says nothing
     logging.getLogger("uvicorn").setLevel(logging.ERROR)  # a warning for each request that is no HTTP is a flood
