@@ -19,6 +19,7 @@
     │   └── UnusableAnswer          1    502    its answer was cut off, or is none
     ├── CapReached                  1    402    the call that would have passed the limit of money was not made
     ├── StorageError                1    507    the data directory: read-only, full, damaged
+    │   └── StorageAway             1    503    storage elsewhere: a bucket that does not answer
     ├── Unreachable                 1    502    the platform does not answer, or not as one
     ├── OracleError                 1    502    the oracle did not answer, or not what was asked for
     ├── ProgramError                1    500    the program raised, or answered what its schema forbids
@@ -202,6 +203,13 @@ class CapReached(LoopaiError):
 class StorageError(LoopaiError):
     http_status = 507
     kind = "storage"
+
+
+class StorageAway(StorageError):
+    """Storage on another machine; it may answer later."""
+
+    http_status = 503
+    kind = "storage_away"
 
 
 class Unreachable(LoopaiError):

@@ -369,6 +369,11 @@ class Layout:
 
     # --- the platform
     @property
+    def central_db(self) -> Path:
+        """The platform's database, where `central.database_url` does not name another one."""
+        return self.root / "central" / "central.db"
+
+    @property
     def blobs(self) -> Path:
         """The platform's bundles, where `central.blobs` does not name another place."""
         return self.root / "central" / "blobs"
@@ -388,15 +393,19 @@ class Layout:
         """The key by which the platform signs, as this deployment first met it."""
         return self.config_file.with_name("platform.key")
 
+    @property
+    def tenants_root(self) -> Path:
+        return self.root / "central" / "tenants"
+
     def tenant(self, tenant_id: str) -> Layout:
         """What the platform keeps of a tenant whose tasks it executes: a data directory as any other."""
-        found = Layout(self.root / "central" / "tenants" / _plain(tenant_id))
+        found = Layout(self.tenants_root / _plain(tenant_id))
         found.vault = self.vault
         return found
 
     def tenants(self) -> list[Layout]:
         """Those of all tenants that executed anything here."""
-        place = self.root / "central" / "tenants"
+        place = self.tenants_root
         with suppress(FileNotFoundError, NotADirectoryError), storage_errors(place):
             return [self.tenant(entry.name) for entry in sorted(place.iterdir()) if is_slug(entry.name)]
         return []

@@ -1,6 +1,6 @@
-"""The platform under load, as a real process: executions at a steady rate, and a push to a crowd.
+"""The platform as a real process: its start, executions at a steady rate, and a push to a crowd.
 
-python -m tests.bench.central [execute|push] [--rate 100] [--seconds 30] [--clients 2000] [--rounds 10]
+python -m tests.bench.central [start|execute|push] [--rate 100] [--seconds 30] [--clients 2000] [--rounds 10]
 """
 
 from __future__ import annotations
@@ -42,6 +42,18 @@ def push(platform: PlatformProcess, clients: int, rounds: int) -> Measured:
         platform.deploy(f"edge-{number}", "crowd")
         keys.append(platform.key("read", "telemetry", deployment=f"edge-{number}")[1])
     return asyncio.run(_push(platform, keys, clients, rounds))
+
+
+def start(times: int) -> list[float]:
+    """Seconds from the command to the first answer of /readyz, from a clean directory each time."""
+    took = []
+    for _ in range(times):
+        with tempfile.TemporaryDirectory() as place:
+            began = time.perf_counter()
+            with running(Path(place) / "data") as platform:
+                assert platform.call("GET", "/readyz")[1] == {"ready": True}
+                took.append(time.perf_counter() - began)
+    return took
 
 
 async def _push(platform: PlatformProcess, keys: list[str], clients: int, rounds: int) -> Measured:
@@ -102,7 +114,7 @@ def summary(load: Load) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("part", nargs="?", choices=["execute", "push"])
+    parser.add_argument("part", nargs="?", choices=["start", "execute", "push"])
     parser.add_argument("--rate", type=float, default=100)
     parser.add_argument("--seconds", type=float, default=30)
     parser.add_argument("--clients", type=int, default=2000)
@@ -111,6 +123,11 @@ def main() -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(ValueError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    if asked.part in (None, "start"):
+        took = start(asked.rounds)
+        print(f"ready after {statistics.median(took):.2f} s ({min(took):.2f} to {max(took):.2f})", flush=True)
+    if asked.part == "start":
+        return
     with tempfile.TemporaryDirectory() as place, running(Path(place) / "data") as platform:
         if asked.part != "push":
             print(summary(execute(platform, asked.rate, asked.seconds)), flush=True)

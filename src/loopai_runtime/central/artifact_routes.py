@@ -12,7 +12,7 @@ from loopai_runtime import jsonl
 from loopai_runtime.artifacts import archive
 from loopai_runtime.artifacts.bundle import sha256
 from loopai_runtime.central.access import Scope
-from loopai_runtime.central.routing import Call, Operation
+from loopai_runtime.central.routing import CURSOR, Call, Operation
 from loopai_runtime.errors import NotFound, UsageError
 from loopai_runtime.http import ranges
 from loopai_runtime.http.problem import Refused
@@ -132,6 +132,19 @@ def _json(body: dict[str, Any], status: int = 200, **headers: str) -> Response:
     return Response(jsonl.encode(body), status, headers, media_type="application/json")
 
 
+_HEX = "2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae"
+_LISTED = {"version": 2, "sha256": _HEX, "status": "validated", "created_at": "2025-10-26T10:00:00.123456Z"}
+_SIGNED = {"schema": 1, "algorithm": "ed25519", "digest": _HEX, "key": _HEX, "signature": _HEX * 2}
+_ALL = _LISTED | {
+    "task_id": "spam-detection",
+    "digest": _HEX,
+    "size": 9500,
+    "signature": _SIGNED,
+    "deprecated_at": None,
+    "deprecated_reason": None,
+    "metadata": {"task_id": "spam-detection", "version": 2},
+}
+_LIMIT = {"limit": {"type": "integer", "minimum": 1, "maximum": MOST_IN_PAGE, "default": PAGE}}
 _AT = "/api/v1/artifacts/{task_id}"
 OPERATIONS = (
     Operation(
@@ -143,10 +156,44 @@ OPERATIONS = (
         status=201,
         raw_body=True,
         max_body=archive.MAX_TOTAL,
+        examples={"response": {"task_id": "spam-detection", "version": 2, "sha256": _HEX}},
     ),
-    Operation("GET", f"{_AT}/versions", versions, Scope.READ, "The versions of a task"),
-    Operation("GET", _AT + "/{version}/download", download, Scope.READ, "A version's bundle"),
-    Operation("GET", _AT + "/{version}/metadata", describe, Scope.READ, "What a version is"),
-    Operation("POST", _AT + "/{version}/deprecate", deprecate, Scope.PUBLISH, "Give up a version", body=Reason),
-    Operation("GET", "/api/v1/signing-key", signing_key, Scope.READ, "The key by which versions are signed"),
+    Operation(
+        "GET",
+        f"{_AT}/versions",
+        versions,
+        Scope.READ,
+        "The versions of a task",
+        query=CURSOR | _LIMIT,
+        examples={"response": {"versions": [_LISTED], "next": None}},
+    ),
+    Operation("GET", _AT + "/{version}/download", download, Scope.READ, "A version's bundle", media=_ZIP),
+    Operation(
+        "GET",
+        _AT + "/{version}/metadata",
+        describe,
+        Scope.READ,
+        "What a version is",
+        examples={"response": _ALL},
+    ),
+    Operation(
+        "POST",
+        _AT + "/{version}/deprecate",
+        deprecate,
+        Scope.PUBLISH,
+        "Give up a version",
+        body=Reason,
+        examples={
+            "request": {"reason": "it takes invoices for advertisements"},
+            "response": {"task_id": "spam-detection", "version": 2, "status": "deprecated"},
+        },
+    ),
+    Operation(
+        "GET",
+        "/api/v1/signing-key",
+        signing_key,
+        Scope.READ,
+        "The key by which versions are signed",
+        examples={"response": {"algorithm": "ed25519", "key": _HEX}},
+    ),
 )

@@ -9,11 +9,11 @@ from __future__ import annotations
 import os
 import re
 from contextlib import contextmanager, suppress
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from loopai_runtime.errors import ConfigError, Fault, MissingExtra, NotFound, StorageError
+from loopai_runtime.errors import ConfigError, Fault, MissingExtra, NotFound, StorageAway
 from loopai_runtime.layout import TEMPORARY, make_dir, replace_file, storage_errors
 
 if TYPE_CHECKING:
@@ -21,7 +21,17 @@ if TYPE_CHECKING:
 
     from loopai_runtime.layout import Layout
 
-_RETRIES: Any = {"max_retries": 3, "retry_timeout": timedelta(seconds=15)}
+_PATIENCE: dict[str, Any] = {
+    "retry_config": {
+        "max_retries": 2,
+        "retry_timeout": timedelta(seconds=3),
+        "backoff": {"init_backoff": timedelta(milliseconds=200), "max_backoff": timedelta(seconds=1), "base": 2},
+    },
+    "client_options": {"connect_timeout": timedelta(seconds=2), "read_timeout": timedelta(seconds=5)},
+}
+"""Whoever asks for a bundle waits for it, so a bucket that cannot be reached is told within some five seconds."""
+_CLIENT = ("allow_http", "allow_invalid_certificates", "proxy_url", "connect_timeout", "read_timeout", "timeout")
+"""What the environment may say too, as in AWS_ALLOW_HTTP; obstore asks it only where it is given none of them."""
 _SEGMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,200}")
 
 
@@ -42,6 +52,9 @@ class Blobs(Protocol):
 
     def keys(self, prefix: str = "") -> Iterator[str]:
         """All keys below a prefix, which is a whole path segment or several."""
+
+    def written_at(self, key: str) -> datetime:
+        """When it was put for the last time. Raises NotFound."""
 
 
 def blobs_of(url: str | None, layout: Layout) -> Blobs:
@@ -86,6 +99,10 @@ class DiskBlobs:
         with self._found(key) as path:
             return path.stat().st_size
 
+    def written_at(self, key: str) -> datetime:
+        with self._found(key) as path:
+            return datetime.fromtimestamp(path.stat().st_mtime, UTC)
+
     def delete(self, key: str) -> None:
         with suppress(NotFound), self._found(key) as path:
             path.unlink()
@@ -119,7 +136,11 @@ class ObjectBlobs:
         if not bucket:
             raise ConfigError([Fault(f"{url!r} names no bucket", path="central.blobs")])
         self._place = f"s3://{bucket}"
-        self._store = S3Store(bucket, prefix=prefix or None, **({"retry_config": _RETRIES} | options))
+        given = _PATIENCE | options
+        said = {name: os.environ.get(f"AWS_{name.upper()}") for name in _CLIENT}
+        of_environment = {name: value for name, value in said.items() if value is not None}
+        given["client_options"] = _PATIENCE["client_options"] | of_environment | options.get("client_options", {})
+        self._store = S3Store(bucket, prefix=prefix or None, **given)
 
     def put(self, key: str, content: bytes) -> None:
         with self._faults(key):
@@ -138,6 +159,11 @@ class ObjectBlobs:
     def size(self, key: str) -> int:
         with self._faults(key):
             return int(self._store.head(_checked(key))["size"])
+
+    def written_at(self, key: str) -> datetime:
+        with self._faults(key):
+            found: datetime = self._store.head(_checked(key))["last_modified"]
+            return found
 
     def delete(self, key: str) -> None:
         with suppress(NotFound), self._faults(key):
@@ -158,4 +184,4 @@ class ObjectBlobs:
             raise NotFound(f"no blob {key}") from None
         except (BaseError, OSError) as error:
             said = str(error).strip().splitlines() or [type(error).__name__]
-            raise StorageError(f"does not do what it should: {said[0][:300]}", where=self._place) from None
+            raise StorageAway(f"does not do what it should: {said[0][:300]}", where=self._place) from None

@@ -28,7 +28,7 @@ from loopai_runtime.errors import InputError, UsageError
 from loopai_runtime.models import TelemetryBatch, TelemetryRecord, utc_now
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from sqlalchemy import ColumnElement, Connection, Table
 
@@ -156,21 +156,26 @@ def _known(connection: Connection, mine: dict[str, str], key: str, sha256: str) 
 
 
 def _new(connection: Connection, mine: dict[str, str], believed: Sequence[_Believed]) -> list[_Believed]:
-    """Those that are not there yet, each once, in order."""
+    """Those that are not there yet and have not been forgotten, each once, in order."""
     wanted: dict[str, dict[int, _Believed]] = defaultdict(dict)
     for each in believed:
         wanted[each.record.boot].setdefault(each.record.seq, each)
-    table = telemetry_records.c
     for boot, by_number in wanted.items():
-        place = (
-            table.tenant_id == mine["tenant_id"],
-            table.deployment_id == mine["deployment_id"],
-            table.boot == boot,
-        )
-        span = (table.seq >= min(by_number), table.seq <= max(by_number))
-        for seq in connection.scalars(select(table.seq).where(*place, *span)):
-            by_number.pop(seq, None)
+        for seq in _there(connection, mine, boot, by_number):
+            del by_number[seq]
     return [wanted[boot][seq] for boot in sorted(wanted) for seq in sorted(wanted[boot])]
+
+
+def _there(connection: Connection, mine: dict[str, str], boot: str, numbers: Iterable[int]) -> set[int]:
+    """Which of a boot's records were taken before, those that were deleted since among them."""
+    boots, table = telemetry_boots.c, telemetry_records.c
+    place = mine | {"boot": boot}
+    asked = select(boots.forgotten).where(*_where(telemetry_boots, place))
+    forgotten = connection.scalar(asked) or 0
+    wanted = set(numbers)
+    span = (table.seq >= min(wanted), table.seq <= max(wanted))
+    kept = connection.scalars(select(table.seq).where(*_where(telemetry_records, place), *span))
+    return (wanted & set(kept)) | {seq for seq in wanted if seq <= forgotten}
 
 
 def _keep(connection: Connection, mine: dict[str, str], new: Sequence[_Believed]) -> None:
@@ -209,7 +214,8 @@ def _count_boots(db: Database, connection: Connection, mine: dict[str, str], new
             last[before[0]] = max(last[before[0]], before[1])
     table = telemetry_boots.c
     for boot, seq in last.items():
-        connection.execute(db.insert_new(telemetry_boots), mine | {"boot": boot, "last_seq": 0, "received": 0})
+        counts = {"last_seq": 0, "received": 0, "forgotten": 0}
+        connection.execute(db.insert_new(telemetry_boots), mine | {"boot": boot} | counts)
         where = (
             table.tenant_id == mine["tenant_id"],
             table.deployment_id == mine["deployment_id"],

@@ -16,4 +16,5 @@ def database_of(layout: Layout, config: Config) -> Database:
     """The one that `central.database_url` names, else SQLite in the data directory. Raises StorageError."""
     if (url := config.central.database_url) is not None:
         return Database(url.get_secret_value())
-    return Database(f"sqlite:///{make_dir(layout.root / 'central') / 'central.db'}")
+    make_dir(layout.central_db.parent)
+    return Database(f"sqlite:///{layout.central_db}")

@@ -10,7 +10,7 @@ from sqlalchemy import delete, insert, select
 from loopai_runtime.central.access import Scope, know_deployment
 from loopai_runtime.central.audit import note
 from loopai_runtime.central.db.tables import deployment_tasks, deployments, tasks
-from loopai_runtime.central.routing import Call, Operation
+from loopai_runtime.central.routing import CURSOR, Call, Operation
 from loopai_runtime.errors import NotFound
 from loopai_runtime.layout import checked_task
 from loopai_runtime.models import Slug
@@ -81,11 +81,34 @@ def _its(tenant_id: str, deployment_id: str) -> tuple[Any, ...]:
     return (deployment_tasks.c.tenant_id == tenant_id, deployment_tasks.c.deployment_id == deployment_id)
 
 
+_TIME = "2025-10-26T10:00:00.123456Z"
+_SEEN = {"deployment_id": "shop-1", "last_seen_at": _TIME, "status": {"status": "ok"}}
+_ROW = _SEEN | {
+    "id": "285498c0-88f6-4c96-8031-66438d85456a",
+    "created_at": _TIME,
+    "versions": {"spam-detection": 2},
+    "clock_skew_ms": 1.5,
+    "tasks": ["spam-detection"],
+}
+_TASKS = {"tasks": ["spam-detection"]}
 _AT = "/api/v1/deployments/{deployment_id}"
 OPERATIONS = (
-    Operation("GET", "/api/v1/deployments", list_deployments, Scope.READ, "The deployments, a page of them"),
     Operation(
-        "GET", _AT, get_deployment, Scope.READ, "A deployment: when it was last seen, what it has and serves"
+        "GET",
+        "/api/v1/deployments",
+        list_deployments,
+        Scope.READ,
+        "The deployments, a page of them",
+        query=CURSOR,
+        examples={"response": {"deployments": [_SEEN], "next": None}},
+    ),
+    Operation(
+        "GET",
+        _AT,
+        get_deployment,
+        Scope.READ,
+        "A deployment: when it was last seen, what it has and serves",
+        examples={"response": _ROW},
     ),
     Operation(
         "PUT",
@@ -94,6 +117,6 @@ OPERATIONS = (
         Scope.ADMIN,
         "Make a deployment, and assign it tasks",
         body=Deployment,
-        examples={"request": {"tasks": ["spam-detection"]}},
+        examples={"request": _TASKS, "response": {"deployment_id": "shop-1", **_TASKS}},
     ),
 )

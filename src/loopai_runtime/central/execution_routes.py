@@ -57,7 +57,18 @@ async def chosen(call: Call) -> dict[str, Any]:
 
 
 _INPUT = {"input": {"text": "Buy now!"}}
-_ONE, _MANY = {"request": _INPUT}, {"request": {"items": [_INPUT]}}
+_ANSWER = {
+    "output": "spam",
+    "latency_ms": 0.09,
+    "execution_id": "285498c0-88f6-4c96-8031-66438d85456a",
+    "version": 2,
+}
+_ONE = {
+    "request": _INPUT,
+    "response": _ANSWER | {"task_id": "spam-detection", "source": "program"},
+}
+_MANY = {"request": {"items": [_INPUT]}, "response": {"results": [_ANSWER | {"status": "success"}]}}
+_CHOSEN = {"task_id": "spam-detection", "version": 2}
 _TASK = "/api/v1/tasks/{task_id}"
 OPERATIONS = (
     Operation(
@@ -90,7 +101,14 @@ OPERATIONS = (
         is_counted=False,
         examples=_MANY,
     ),
-    Operation("GET", f"{_TASK}/active", chosen, Scope.READ, "The version that executes"),
+    Operation(
+        "GET",
+        f"{_TASK}/active",
+        chosen,
+        Scope.READ,
+        "The version that executes",
+        examples={"response": _CHOSEN | {"input_schema": {}, "output_schema": {"enum": ["spam", "ham"]}}},
+    ),
     Operation(
         "PUT",
         f"{_TASK}/active",
@@ -98,6 +116,6 @@ OPERATIONS = (
         Scope.PUBLISH,
         "Let another version execute",
         body=Choice,
-        examples={"request": {"version": 1}},
+        examples={"request": {"version": 2}, "response": _CHOSEN | {"previous": 1}},
     ),
 )

@@ -36,7 +36,19 @@ async def generation(call: Call) -> dict[str, Any]:
     )
 
 
+_NOT_YET = ("version", "status", "started_at", "ended_at")
 _AT = "/api/v1/tasks/{task_id}"
+_ROW = {
+    "id": "285498c0-88f6-4c96-8031-66438d85456a",
+    "task_id": "spam-detection",
+    "state": "done",
+    "version": 3,
+    "status": "validated",
+    "error": None,
+    "created_at": "2025-10-26T10:00:00.123456Z",
+    "started_at": "2025-10-26T10:00:00.234567Z",
+    "ended_at": "2025-10-26T10:00:09.345678Z",
+}
 OPERATIONS = (
     Operation(
         "POST",
@@ -46,7 +58,17 @@ OPERATIONS = (
         "Write a program",
         body=Wanted,
         status=202,
-        examples={"request": {"examples": [{"input": {"text": "Buy now!"}, "output": "spam"}]}},
+        examples={
+            "request": {"examples": [{"input": {"text": "Buy now!"}, "output": "spam"}]},
+            "response": _ROW | dict.fromkeys(_NOT_YET) | {"state": "queued"},
+        },
     ),
-    Operation("GET", _AT + "/generations/{generation_id}", generation, Scope.READ, "How far a program is"),
+    Operation(
+        "GET",
+        _AT + "/generations/{generation_id}",
+        generation,
+        Scope.READ,
+        "How far a program is",
+        examples={"response": _ROW},
+    ),
 )

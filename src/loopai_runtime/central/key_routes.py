@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from loopai_runtime.central.access import Scope
 from loopai_runtime.central.db.tables import audit
-from loopai_runtime.central.routing import Call, Operation
+from loopai_runtime.central.routing import CURSOR, Call, Operation
 from loopai_runtime.errors import UsageError
 from loopai_runtime.models import Slug
 
@@ -80,8 +80,20 @@ async def list_audit(call: Call) -> dict[str, Any]:
     return {"audit": found[:_PAGE], "next": following and following["at"] + following["id"]}
 
 
+_NEW = {"name": "shop", "scopes": ["read", "telemetry"], "deployment_id": "shop-1"}
+_TIME, _ID = "2025-10-26T10:00:00.123456Z", "5f0c1a2b3d4e"
+_KEPT = _NEW | {"id": _ID, "rate_per_minute": None, "created_at": _TIME, "revoked_at": None, "last_used_at": None}
+_MADE = {"id": _ID, "key": f"lp_{_ID}_secret"}
+_NOTED = {"at": _TIME, "who": _ID, "what": "version.activated", "facts": {"version": 2}, "id": "285498c0"}
 OPERATIONS = (
-    Operation("GET", "/api/v1/keys", list_keys, Scope.ADMIN, "The keys, without their secrets"),
+    Operation(
+        "GET",
+        "/api/v1/keys",
+        list_keys,
+        Scope.ADMIN,
+        "The keys, without their secrets",
+        examples={"response": {"keys": [_KEPT]}},
+    ),
     Operation(
         "POST",
         "/api/v1/keys",
@@ -90,9 +102,32 @@ OPERATIONS = (
         "Make a key",
         body=NewKey,
         status=201,
-        examples={"request": {"name": "shop", "scopes": ["read", "telemetry"], "deployment_id": "shop-1"}},
+        examples={"request": _NEW, "response": _MADE},
     ),
-    Operation("POST", "/api/v1/keys/{key_id}/rotate", rotate_key, Scope.ADMIN, "Make its successor", status=201),
-    Operation("DELETE", "/api/v1/keys/{key_id}", revoke_key, Scope.ADMIN, "Revoke a key"),
-    Operation("GET", "/api/v1/audit", list_audit, Scope.ADMIN, "What was changed, and by whom"),
+    Operation(
+        "POST",
+        "/api/v1/keys/{key_id}/rotate",
+        rotate_key,
+        Scope.ADMIN,
+        "Make its successor",
+        status=201,
+        examples={"response": _MADE | {"old": "0a1b2c3d4e5f"}},
+    ),
+    Operation(
+        "DELETE",
+        "/api/v1/keys/{key_id}",
+        revoke_key,
+        Scope.ADMIN,
+        "Revoke a key",
+        examples={"response": {"id": _ID, "revoked": True}},
+    ),
+    Operation(
+        "GET",
+        "/api/v1/audit",
+        list_audit,
+        Scope.ADMIN,
+        "What was changed, and by whom",
+        query=CURSOR,
+        examples={"response": {"audit": [_NOTED], "next": None}},
+    ),
 )

@@ -33,6 +33,7 @@ class Metrics:
         for code, count in platform.requests.items():
             requests.add_metric([str(code)], count)
         yield requests
+        yield CounterMetricFamily("loopai_central_telemetry_records", "Records kept.", platform.records)
         executions = CounterMetricFamily("loopai_central_executions", "Executions.", labels=["status"])
         for status, count in platform.execution.executions.items():
             executions.add_metric([status], count)

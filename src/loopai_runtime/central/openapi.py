@@ -48,16 +48,20 @@ def description(operations: Iterable[Operation]) -> dict[str, Any]:
 
 def _operation(operation: Operation, schemas: dict[str, Any]) -> dict[str, Any]:
     problem = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    answer: dict[str, Any] = {"schema": _schema(operation.answer, schemas)}
+    is_json = operation.media == "application/json"
+    answer: dict[str, Any] = {"schema": _schema(operation.answer, schemas) if is_json else _BYTES}
     if "response" in operation.examples:
         answer["example"] = operation.examples["response"]
     said: dict[str, Any] = {status: {"description": text, "content": problem} for status, text in _SAYS.items()}
-    said[str(operation.status)] = {"description": "done", "content": {"application/json": answer}}
+    said[str(operation.status)] = {"description": "done", "content": {operation.media: answer}}
     made: dict[str, Any] = {
         "operationId": f"{operation.handler.__name__}_{operation.method.lower()}_{len(operation.path)}",
         "summary": operation.summary,
         "description": f"Scope: {operation.scope.value}." if operation.scope else "Any key.",
-        "parameters": [_parameter(name) for name in _PARAMETER.findall(operation.path)],
+        "parameters": [
+            *(_parameter(name) for name in _PARAMETER.findall(operation.path)),
+            *({"name": name, "in": "query", "schema": schema} for name, schema in operation.query.items()),
+        ],
         "responses": said,
     }
     if operation.body is not None or operation.raw_body:

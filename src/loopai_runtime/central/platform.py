@@ -21,6 +21,7 @@ from loopai_runtime.central.generation import Generations
 from loopai_runtime.central.limits import CallerLimits
 from loopai_runtime.central.news import News
 from loopai_runtime.central.repository import Repository
+from loopai_runtime.central.upkeep import Upkeep
 from loopai_runtime.http.limits import RateLimit
 from loopai_runtime.http.problem import Refused
 from loopai_runtime.layout import make_dir, replace_file
@@ -57,6 +58,8 @@ class Platform:
         self.limits = CallerLimits()
         self.requests: Counter[int] = Counter()
         """By HTTP status."""
+        self.records = 0
+        """Of telemetry, taken since the start."""
         self.draining = False
         self._guesses = RateLimit(_GUESSES_A_SECOND)
         self.blobs = blobs_of(config.central.blobs, layout)
@@ -72,6 +75,7 @@ class Platform:
         self.news = News(self)
         self.execution = Execution(self)
         self.generations = Generations(self)
+        self.upkeep = Upkeep(self)
         self._threads = ThreadPoolExecutor(_THREADS, "platform")
 
     async def thread(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -98,12 +102,14 @@ class Platform:
         await self.pool.__aenter__()
         self.news.start()
         self.execution.start()
+        self.upkeep.start()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.news.close()
+        await self.upkeep.close()
         await self.generations.close()
         await self.execution.close()
         await self.pool.__aexit__(None, None, None)

@@ -8,7 +8,9 @@ row was committed is nothing; the same artifact (by its digest) is never a secon
 from __future__ import annotations
 
 import json
+import re
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +25,8 @@ from loopai_runtime.flows.versions import check_policy, meets_targets
 from loopai_runtime.models import VersionStatus, utc_now
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+    from datetime import datetime
 
     from sqlalchemy import ColumnElement, Connection
 
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
     from loopai_runtime.signing import Signer
 
 _TRIES = 20
+_KEY = re.compile(r"([^/]+)/([^/]+)/([0-9a-f]{64})\.zip")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +99,7 @@ class Repository:
         signature = self._signer.sign(found.digest)
         ours = archive.write_zip(_ours(found, version, signature))
         sha256 = bundle.sha256(ours)
-        self._blobs.put(_key(tenant_id, task_id, sha256), ours)
+        self._blobs.put(blob_key(tenant_id, task_id, sha256), ours)
         status = VersionStatus.VALIDATED if meets_targets(found.artifact) else VersionStatus.DRAFT
         row = {
             "tenant_id": tenant_id,
@@ -150,7 +154,7 @@ class Repository:
         """The bytes of a version's bundle, the same each time. Raises NotFound, StorageError."""
         with self._db.read() as connection:
             row = _row(connection, tenant_id, task_id, version)
-        key = _key(tenant_id, task_id, row["sha256"])
+        key = blob_key(tenant_id, task_id, row["sha256"])
         try:
             content = self._blobs.get(key)
         except NotFound:
@@ -172,6 +176,38 @@ class Repository:
                 facts = {"task_id": task_id, "version": version, "reason": reason}
                 note(connection, tenant_id, by, "artifact.deprecated", **facts)
 
+    # --- away
+
+    def sweep(self, before: datetime, is_over: Callable[[], bool] = lambda: False) -> int:
+        """Delete bundles that no version names and that were stored before that; how many.
+
+        Whoever publishes stores first and commits then: a bundle without a version is about to have one, or never
+        will. Raises StorageError.
+        """
+        count = 0
+        for key in self._blobs.keys():  # noqa: SIM118  no dict
+            if is_over():
+                break
+            if self._is_left(key, before):
+                with self._numbering:  # it may just have been stored again
+                    if self._is_left(key, before):
+                        self._blobs.delete(key)
+                        count += 1
+        return count
+
+    def _is_left(self, key: str, before: datetime) -> bool:
+        match = _KEY.fullmatch(key)
+        if match is None:
+            return False
+        tenant_id, task_id, sha256 = match.groups()
+        named = select(artifacts.c.version).where(*_of(tenant_id, task_id), artifacts.c.sha256 == sha256)
+        with self._db.read() as connection:
+            if connection.scalar(named.limit(1)) is not None:
+                return False
+        with suppress(NotFound):
+            return self._blobs.written_at(key) < before
+        return False
+
 
 def _read(task_id: str, content: bytes) -> Bundle:
     """The bundle of a task. Raises InputError."""
@@ -192,7 +228,7 @@ def _ours(found: Bundle, version: int, signature: bytes) -> Bundle:
     return bundle.check({**made.files, bundle.SIGNATURE: signature})
 
 
-def _key(tenant_id: str, task_id: str, sha256: str) -> str:
+def blob_key(tenant_id: str, task_id: str, sha256: str) -> str:
     return f"{tenant_id}/{task_id}/{sha256}.zip"
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import select
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.responses import Response
+from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 from loopai_runtime import jsonl
@@ -22,6 +22,7 @@ from loopai_runtime.central import (
 )
 from loopai_runtime.central.access import Scope
 from loopai_runtime.central.db.tables import tenants
+from loopai_runtime.central.documentation import documentation
 from loopai_runtime.central.metrics import Metrics
 from loopai_runtime.central.openapi import description
 from loopai_runtime.central.routing import Call, Operation, response_of, routes
@@ -46,7 +47,7 @@ OPERATIONS = (
     *execution_routes.OPERATIONS,
     *generation_routes.OPERATIONS,
     *telemetry_routes.OPERATIONS,
-    Operation("GET", "/metrics", metrics, Scope.READ, "Prometheus metrics"),
+    Operation("GET", "/metrics", metrics, Scope.READ, "Prometheus metrics", media="text/plain"),
 )
 
 
@@ -70,11 +71,15 @@ def app(platform: Platform) -> Starlette:
     async def openapi(_request: Request) -> Response:
         return _json(description(OPERATIONS))
 
+    async def docs(_request: Request) -> Response:
+        return HTMLResponse(documentation(OPERATIONS))
+
     return Starlette(
         routes=[
             Route("/healthz", healthz),
             Route("/readyz", readyz),
             Route("/openapi.json", openapi),
+            Route("/docs", docs),
             *routes(platform, OPERATIONS),
             *platform.news.routes(),
         ],

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
+from sqlalchemy.exc import OperationalError
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
@@ -58,12 +59,20 @@ class Operation:
     answer: type[BaseModel] | None = None
     status: int = 200
     examples: dict[str, Any] = field(default_factory=dict)
+    """A `request` and a `response`, as the description of the interface shows them."""
+    query: dict[str, Any] = field(default_factory=dict)
+    """Parameters of the query, each with its JSON schema."""
+    media: str = "application/json"
+    """What a good answer is."""
     raw_body: bool = False
     gzip: bool = False
     """Whether the raw body may come compressed; it is given to the handler as it came."""
     max_body: int = bodies.MAX_BYTES
     is_counted: bool = True
     """Whether a call counts against its key's rate; where not, the handler sees to that."""
+
+
+CURSOR = {"cursor": {"type": "string", "description": "`next` of the page before"}}
 
 
 def routes(platform: Platform, operations: Iterable[Operation]) -> list[BaseRoute]:
@@ -100,6 +109,9 @@ def _endpoint(platform: Platform, operation: Operation) -> Callable[[Request], A
             return response_of((status, [*headers, *refused.headers], said))
         except bodies.Disconnected:
             return response_of(problem(499, "left", "the client went away"))
+        except OperationalError as error:
+            log.error("%s %s: %s", operation.method, operation.path, error.orig)
+            return response_of(problem(503, "storage", "the platform's database does not answer"))
         except Exception as error:
             report(log, f"{operation.method} {operation.path}", error)
             return response_of(problem(500, "internal", "this is a fault of the platform; its log says more"))

@@ -10,7 +10,7 @@ from sqlalchemy import select, update
 from loopai_runtime.central.access import Scope
 from loopai_runtime.central.audit import note
 from loopai_runtime.central.db.tables import tasks
-from loopai_runtime.central.routing import Call, Operation
+from loopai_runtime.central.routing import CURSOR, Call, Operation
 from loopai_runtime.errors import NotFound
 from loopai_runtime.layout import checked_task
 from loopai_runtime.models import utc_now
@@ -93,10 +93,21 @@ def _this(call: Call, task_id: str) -> tuple[Any, ...]:
 
 
 _SPEC = {"name": "spam-detection", "description": "Classify", "input_schema": {}, "output_schema": {}}
+_PUT = {"description": "Classify", "spec": _SPEC}
+_TIME = "2025-10-26T10:00:00.123456Z"
+_ROW = {"task_id": "spam-detection", **_PUT, "active_version": 2, "created_at": _TIME, "updated_at": _TIME}
 _AT = "/api/v1/tasks/{task_id}"
 OPERATIONS = (
-    Operation("GET", "/api/v1/tasks", list_tasks, Scope.READ, "The tasks, a page of them"),
-    Operation("GET", _AT, get_task, Scope.READ, "A task"),
+    Operation(
+        "GET",
+        "/api/v1/tasks",
+        list_tasks,
+        Scope.READ,
+        "The tasks, a page of them",
+        query=CURSOR,
+        examples={"response": {"tasks": [{"task_id": "spam-detection"}], "next": None}},
+    ),
+    Operation("GET", _AT, get_task, Scope.READ, "A task", examples={"response": _ROW}),
     Operation(
         "PUT",
         _AT,
@@ -104,7 +115,14 @@ OPERATIONS = (
         Scope.PUBLISH,
         "Make a task, or change it",
         body=Task,
-        examples={"request": {"description": "Classify", "spec": _SPEC}},
+        examples={"request": _PUT, "response": {"task_id": "spam-detection"}},
     ),
-    Operation("DELETE", _AT, delete_task, Scope.ADMIN, "Give a task up"),
+    Operation(
+        "DELETE",
+        _AT,
+        delete_task,
+        Scope.ADMIN,
+        "Give a task up",
+        examples={"response": {"task_id": "spam-detection", "deleted": True}},
+    ),
 )

@@ -31,6 +31,7 @@ async def take(call: Call) -> Accepted:
     compressed = headers.get("content-encoding", "").lower() == "gzip"
     work = partial(_take, call, compressed, headers.get("idempotency-key"), headers.get("loopai-sent-at"))
     done = await call.platform.thread(work)
+    call.platform.records += done.accepted
     for metrics in done.metrics:
         call.platform.news.metrics(caller.tenant_id, metrics["task_id"], metrics)
     return Accepted(accepted=done.accepted, duplicates=done.duplicates)
@@ -77,6 +78,17 @@ _BATCH = {
 }
 _SUMMARY = {"count": 120, "errors": 1, "timeouts": 0, "p50_ms": 0.2, "p95_ms": 0.4, "p99_ms": 0.9}
 
+_METRICS = {"task_id": "spam-detection", "since": "2025-10-20", "total": _SUMMARY, "deployments": {}}
+_COMPLETE = {
+    "deployment_id": "berlin-1",
+    "last_seen_at": "2025-10-26T10:00:00.123456Z",
+    "clock_skew_ms": 1.5,
+    "received": 1203,
+    "missing": 0,
+    "dropped": {},
+    "boots": [{"boot": "00000001-5f0c1a2b", "last_seq": 1203, "received": 1203, "missing": 0}],
+}
+
 OPERATIONS = (
     Operation(
         "POST",
@@ -95,8 +107,9 @@ OPERATIONS = (
         "/api/v1/tasks/{task_id}/metrics",
         metrics,
         Scope.READ,
-        "Counts, latencies and accuracy of the last `days` (7) days, in all and by deployment",
-        examples={"response": {"task_id": "spam-detection", "since": "2025-10-20", "total": _SUMMARY}},
+        "Counts, latencies and accuracy of the last days, in all and by deployment",
+        query={"days": {"type": "integer", "minimum": 1, "maximum": MOST_DAYS, "default": 7}},
+        examples={"response": _METRICS},
     ),
     Operation(
         "GET",
@@ -104,6 +117,6 @@ OPERATIONS = (
         reporting,
         Scope.READ,
         "How complete a deployment's reports are",
-        examples={"response": {"deployment_id": "berlin-1", "received": 1203, "missing": 0, "dropped": {}}},
+        examples={"response": _COMPLETE},
     ),
 )

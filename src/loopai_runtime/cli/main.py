@@ -14,6 +14,7 @@ from loopai_runtime.cli import (
     central,
     completion,
     generate,
+    improve,
     judge,
     keys,
     label,
@@ -30,6 +31,7 @@ from loopai_runtime.cli import (
     telemetry,
     validate,
     versions,
+    webhooks,
 )
 
 _PANELS = (options.AUTHOR, options.USE, options.WATCH, options.IMPROVE, options.OPERATE)
@@ -38,7 +40,7 @@ _PANELS = (options.AUTHOR, options.USE, options.WATCH, options.IMPROVE, options.
 _ORDER = (
     "scan init check generate label evaluate list ls show versions diff why export import verify demo "
     "run start serve bench activate rollback pull push sample validate analyze logs prune "
-    "improve replay rollout tickets telemetry central keys config doctor completion"
+    "improve replay rollout tickets webhooks telemetry central keys config doctor completion"
 )
 
 
@@ -109,6 +111,8 @@ for _module in (
     central,
     logs,
     replay,
+    improve,
+    webhooks,
     telemetry,
     operate,
     keys,

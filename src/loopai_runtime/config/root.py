@@ -134,6 +134,12 @@ class Config(Section):
     # --- asking
 
     @property
+    def file(self) -> Path | None:
+        """The file that a setting came from; None where none did."""
+        named = (origin.name for origin in self._origins.values() if origin.source == "file")
+        return next((Path(name) for name in named), None)
+
+    @property
     def data_dir(self) -> Path:
         return self.storage.data_dir
 

@@ -450,6 +450,12 @@ class Central(Section):
         min_length=1,
         description="where the platform keeps bundles: s3://bucket/prefix or a folder; null: the data directory",
     )
+    telemetry_days: int = Field(
+        30,
+        ge=1,
+        le=3650,
+        description="days for which the platform keeps single records of telemetry; sums by day stay",
+    )
 
 
 class Llm(Section):

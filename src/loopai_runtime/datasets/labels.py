@@ -18,7 +18,7 @@ from loopai_runtime.layout import make_dir, storage_errors
 from loopai_runtime.models import utc_now
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from loopai_runtime.layout import Layout
 
@@ -76,10 +76,13 @@ def _label(row: dict[str, Any]) -> Label:
 
 def known(layout: Layout, task_id: str, sources: frozenset[str] | None = None) -> dict[bytes, Label]:
     """The label that counts for each input, by the input's canonical JSON. Raises StorageError."""
+    return best(one for one in read(layout, task_id) if sources is None or one.source in sources)
+
+
+def best(given: Iterable[Label]) -> dict[bytes, Label]:
+    """The label that counts for each input, of labels in the order in which they were given."""
     found: dict[bytes, Label] = {}
-    for one in read(layout, task_id):
-        if sources is not None and one.source not in sources:
-            continue
+    for one in given:
         key = jsonl.canonical(one.input)
         if key not in found or _RANK.get(one.source, 0) >= _RANK.get(found[key].source, 0):
             found[key] = one

@@ -107,11 +107,13 @@ def _too_old(layout: Layout, config: Config, today: str, closed: str) -> Iterato
                     yield _deletion("executions", part.path, f"older than {days} days", task_id)
         kept = config.retention.validations.keep_days
         yield from _old_files("validations", layout.validations(task_id), kept, today, task_id)
+        yield from _old_files("shadow", layout.shadow(task_id), kept, today, task_id)
+        yield from _unused("shadow", layout.shadow(task_id), kept, "labels-*.jsonl")
         # As long as the raw log is here, its counts would only be made again.
         yield from _old_files("analytics", layout.analytics(task_id), max(rest, days), today, task_id)
     yield from _old_files("ledger", layout.ledger, rest, today)
     yield from _old_files("audit", layout.audit, rest, today)
-    yield from _unused(layout.root / "cache", rest)
+    yield from _unused("cache", layout.root / "cache", rest)
 
 
 def _old_files(kind: str, place: Path, days: int, today: str, task_id: str | None = None) -> Iterator[Step]:
@@ -122,13 +124,13 @@ def _old_files(kind: str, place: Path, days: int, today: str, task_id: str | Non
             yield _deletion(kind, path, f"older than {days} days", task_id)
 
 
-def _unused(place: Path, days: int) -> Iterator[Step]:
-    """What a cache has not been asked for, or given, for days."""
+def _unused(kind: str, place: Path, days: int, names: str = "*") -> Iterator[Step]:
+    """What has not been asked for, or given, for days."""
     before = time.time() - days * 86_400
-    for path in sorted(place.rglob("*")):
+    for path in sorted(place.rglob(names)):
         with suppress(FileNotFoundError), storage_errors(path):
             if path.is_file() and not path.is_symlink() and path.stat().st_mtime < before:
-                yield _deletion("cache", path, f"not changed for {days} days")
+                yield _deletion(kind, path, f"not changed for {days} days")
 
 
 def _to_compress(layout: Layout, config: Config, today: str, closed: str) -> Iterator[tuple[str, raw.Part, Step]]:

@@ -13,6 +13,7 @@ from starlette.routing import Route
 
 from loopai_runtime import jsonl
 from loopai_runtime._version import __version__
+from loopai_runtime.http.page import code, page
 from loopai_runtime.http.problem import SCHEMA, problem
 
 if TYPE_CHECKING:
@@ -23,11 +24,6 @@ if TYPE_CHECKING:
     from loopai_runtime.flows.serve import Lane, Traffic
     from loopai_runtime.layout import Layout
     from loopai_runtime.models import ProgramArtifact
-
-_STYLE = (
-    "body{font:16px/1.5 system-ui,sans-serif;max-width:56rem;margin:2rem auto;padding:0 1rem}"
-    "pre{background:#f4f4f4;padding:1rem;overflow:auto}code{font-family:ui-monospace,monospace}"
-)
 
 
 class Pages:
@@ -228,14 +224,13 @@ def example(schema: Any) -> Any:
 
 
 def _page(traffic: Traffic) -> str:
-    """Plain HTML: no script, nothing from elsewhere."""
-    parts = ["<!doctype html><meta charset=utf-8><title>loopai</title>", f"<style>{_STYLE}</style><h1>Tasks</h1>"]
+    parts = ["<h1>Tasks</h1>"]
     for task_id, lane in sorted(traffic.lanes.items()):
         parts.append(_section(task_id, lane))
     if not traffic.lanes:
         parts.append("<p>No task is served.</p>")
     parts.append('<p><a href="/openapi.json">openapi.json</a> <a href="/metrics">metrics</a></p>')
-    return "".join(parts)
+    return page("loopai", parts)
 
 
 def _section(task_id: str, lane: Lane) -> str:
@@ -245,7 +240,7 @@ def _section(task_id: str, lane: Lane) -> str:
     schemas = jsonl.dumps({"input": artifact.input_schema, "output": artifact.output_schema})
     return (
         f"<h2>{html.escape(task_id)} v{artifact.version}</h2><p>{html.escape(artifact.description)}</p>"
-        f"<pre><code>{html.escape(curl)}</code></pre><pre><code>{html.escape(schemas)}</code></pre>"
+        f"{code(curl)}{code(schemas)}"
     )
 
 

@@ -1,4 +1,5 @@
-"""What a running edge does to its logs: statistics as they grow, the oracle's checks, reports, retention daily.
+"""What a running edge does beside serving: statistics as its logs grow, the oracle's checks, improving what fails
+too often, reports, webhooks, retention daily.
 
 All are commands that anybody could type, in a process of their own at the lowest priority, so that requests never
 wait for them. What a killed one has not done the next one does: an execution that was checked is not asked about
@@ -18,6 +19,8 @@ from typing import TYPE_CHECKING
 from loopai_runtime.config.sources import variable
 from loopai_runtime.datasets import raw
 from loopai_runtime.errors import LoopaiError
+from loopai_runtime.flows import webhooks
+from loopai_runtime.models import PrivacyMode, RuntimeMode
 from loopai_runtime.telemetry import state as states
 from loopai_runtime.telemetry.policy import warning_of
 
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 FIRST_WAIT_S = 1.0
+DELIVER_EVERY_S = 5.0
 ROLL_UP_EVERY_BYTES = 32 * 2**20
 """Of log: what `analyze` then finds still to be counted takes it less than half a second."""
 
@@ -39,10 +43,11 @@ _RUN = (
 )
 _KEYS = (
     *("storage.retention_days", "storage.max_size_gb", "retention.", "oracle.", "llm."),
-    *("telemetry.", "privacy.", "cloud.", "runtime.deployment_id"),
+    *("telemetry.", "privacy.", "cloud.", "runtime.deployment_id", "runtime.mode"),
+    *("improvement.", "rollout.", "execution.", "sandbox."),
 )
 _SECRETS = ("storage.encryption_key", "storage.encryption_key_before", "oracle.api_key", "cloud.api_key")
-NOTHING_TO_JUDGE = 3  # the exit code of `validate` where no execution was sampled yet
+_NOTHING_YET = 3  # the exit code of `validate` with nothing to judge, and of `improve` where nothing came of it
 
 
 async def keep_up(
@@ -53,8 +58,8 @@ async def keep_up(
     *,
     every_s: float,
 ) -> None:
-    """For ever: retention after the start and when a day has closed, statistics and the checks of the tasks
-    `with_oracle` when the log has grown."""
+    """For ever: retention after the start and when a day has closed; when the log has grown, statistics, the
+    checks of the tasks `with_oracle`, and a better version of those that are shown to fail too often."""
     pruned, rolled_up, checked = "", 0, -1
     while True:
         await asyncio.sleep(every_s)
@@ -67,7 +72,32 @@ async def keep_up(
         if checked != kept.bytes:
             checked = kept.bytes
             for task_id in await asyncio.to_thread(with_oracle):
-                await _run(config, layout, "validate", task_id)
+                was_checked = await _run(config, layout, "validate", task_id)
+                if was_checked and improves(config):
+                    await _run(config, layout, "improve", task_id, *_config_file(config))
+
+
+async def keep_delivering(config: Config, layout: Layout, *, every_s: float = DELIVER_EVERY_S) -> None:
+    """For ever, where there are webhooks: send what is due."""
+    while config.webhooks:
+        await asyncio.sleep(every_s)
+        if await asyncio.to_thread(webhooks.is_due, layout):
+            await _run(config, layout, "webhooks", "deliver", *_config_file(config))
+
+
+def improves(config: Config) -> bool:
+    """Whether this edge improves its tasks by itself: not where the platform does, from what all edges report."""
+    is_the_platforms = (
+        config.runtime.mode is RuntimeMode.HYBRID
+        and config.telemetry_on
+        and config.telemetry.privacy_mode is not PrivacyMode.STRICT
+    )
+    return config.improvement.auto and not is_the_platforms
+
+
+def _config_file(config: Config) -> tuple[str, ...]:
+    """The flag by which a command reads the file that this server read: what variables cannot say is there."""
+    return () if config.file is None else ("--config", str(config.file))
 
 
 async def keep_reporting(config: Config, layout: Layout) -> None:
@@ -92,7 +122,8 @@ def _pause(config: Config, layout: Layout) -> float:
     return min(usual, max(due, 0.0) + FIRST_WAIT_S) if kept.attempts and kept.paused is None else usual
 
 
-async def _run(config: Config, layout: Layout, *command: str) -> None:
+async def _run(config: Config, layout: Layout, *command: str) -> bool:
+    """Run a command to its end; False where it failed, or had nothing to do yet. What it says is logged."""
     try:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
@@ -106,7 +137,7 @@ async def _run(config: Config, layout: Layout, *command: str) -> None:
         )
     except OSError as error:
         log.warning("%s could not be started: %s", command[0], error)
-        return
+        return False
     try:
         _, told = await process.communicate()
     except asyncio.CancelledError:
@@ -115,10 +146,12 @@ async def _run(config: Config, layout: Layout, *command: str) -> None:
         await process.wait()
         raise
     lines = told.decode("utf-8", "replace").strip().splitlines()
-    if process.returncode and (command[0], process.returncode) != ("validate", NOTHING_TO_JUDGE):
+    is_no_fault = process.returncode == _NOTHING_YET and command[0] in ("validate", "improve")
+    if process.returncode and not is_no_fault:
         log.warning("%s: %s", command[0], lines[0] if lines else f"exit code {process.returncode}")
     elif lines:
         log.info("%s: %s", command[0], lines[-1])
+    return process.returncode == 0
 
 
 def environment(config: Config, layout: Layout) -> dict[str, str]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from loopai_runtime.config.events import EVENTS
 from loopai_runtime.events import Audit
 from loopai_runtime.flows import webhooks
+from loopai_runtime.flows.improvements import Improvements
 from loopai_runtime.models import PrivacyMode, new_id, utc_now
 from loopai_runtime.redaction import Redactor
 
@@ -33,6 +34,8 @@ def announce(layout: Layout, config: Config, event: str, task_id: str, **facts: 
         raise ValueError(f"{event!r} is no event; one of {', '.join(EVENTS)}")
     id_ = new_id()
     Audit(layout).record(event, id=id_, task_id=task_id, **facts)
+    if event == "rollout.rolled_back" and isinstance(version := facts.get("version"), int):
+        Improvements(layout, task_id).note(version, "rolled_back", "it was no better on real traffic")
     if config.webhooks:
         strict = config.telemetry.privacy_mode is PrivacyMode.STRICT
         body = {

@@ -8,7 +8,6 @@ specifications.
 
 from __future__ import annotations
 
-import base64
 import hmac
 import shutil
 from contextlib import suppress
@@ -20,6 +19,7 @@ from loopai_runtime.artifacts.store import ArtifactStore
 from loopai_runtime.datasets import erasure, raw, stats, tally
 from loopai_runtime.errors import InputError, LoopaiError
 from loopai_runtime.events import Audit
+from loopai_runtime.flows.generate import ROW_HASH_BYTES, rows_of
 from loopai_runtime.layout import storage_errors
 from loopai_runtime.synthesis.specfile import load_saved
 from loopai_runtime.telemetry import outbox, spool
@@ -31,15 +31,14 @@ if TYPE_CHECKING:
     from loopai_runtime.datasets.erasure import Match
     from loopai_runtime.layout import Layout
 
-_HASH_BYTES = 8  # as in the rows that a version says it has seen
-
 
 @dataclass(slots=True)
 class Erased:
     """What was taken out, or with `dry_run` would be: records by place, and what is left to do."""
 
     records: dict[str, int] = field(default_factory=dict)
-    """By `executions`, `validations`, `statistics`, `telemetry`, `cache`, and the task's own files: `labels`, …"""
+    """By `executions`, `validations`, `shadow`, `statistics`, `telemetry`, `cache`, and the task's own files:
+    `labels`, …"""
     rebuild: list[str] = field(default_factory=list)
     """Versions to make again without the erased rows, and then to remove: `task@3`."""
     by_hand: list[str] = field(default_factory=list)
@@ -128,6 +127,8 @@ def _erase_unsent(layout: Layout, task_id: str, is_meant: Callable[[bytes], bool
 def _files(layout: Layout, task_id: str) -> Iterable[tuple[str, Path]]:
     for path in sorted(layout.validations(task_id).glob("sampled-*.jsonl")):
         yield "validations", path
+    for path in sorted(layout.shadow(task_id).glob("*.jsonl")):  # with what the oracle said of it
+        yield "shadow", path
     for path in sorted(layout.task(task_id).glob("*.jsonl")):  # labels, queue, examples, calls, …
         yield path.stem, path
 
@@ -160,14 +161,12 @@ def _records(lines: Iterable[bytes]) -> Iterable[dict[str, Any]]:
 def _versions(store: ArtifactStore, task_id: str, inputs: list[Any], has_text: Callable[[str], bool]) -> list[str]:
     """The versions that were made from one of `inputs`, or whose program has the text."""
     key = store.layout.secret("rows")
-    hashes = {hmac.digest(key, jsonl.canonical(value), "sha256")[:_HASH_BYTES] for value in inputs}
+    hashes = {hmac.digest(key, jsonl.canonical(value), "sha256")[:ROW_HASH_BYTES] for value in inputs}
     named = []
     for listed in store.versions(task_id):
         if listed.stored is None:
             continue
-        seen = base64.b64decode((listed.stored.artifact.judged.get("rows") or {}).get("hashes", ""))
-        rows = {seen[at : at + _HASH_BYTES] for at in range(0, len(seen), _HASH_BYTES)}
-        if rows & hashes or has_text(listed.stored.code):
+        if rows_of(listed.stored.artifact) & hashes or has_text(listed.stored.code):
             named.append(f"{task_id}@{listed.version}")
     return named
 

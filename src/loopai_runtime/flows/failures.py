@@ -72,7 +72,7 @@ def _checked_failures(layout: Layout, task_id: str, judged: Sequence[Checked]) -
     ranked = sorted(groups.items(), key=lambda item: (-len(item[1]), item[0]))[:MOST_PATTERNS]
     wanted = {one.execution_id for _, ones in ranked for one in ones[:_LOOKED_AT]}
     days = sorted({one.day for _, ones in ranked for one in ones})
-    inputs, others = _inputs(layout, task_id, days, wanted)
+    inputs, others = inputs_of(layout, task_id, days, wanted)
     usual = Counter(word for value in others for word in words_of(value))
     patterns = []
     for name, ones in ranked:
@@ -115,7 +115,7 @@ def _errors(layout: Layout, task_id: str, analysis: Analysis) -> Iterator[Patter
         yield Pattern(f"error {kind}", count, None, [], examples.get(kind, []))
 
 
-def _inputs(
+def inputs_of(
     layout: Layout, task_id: str, days: Sequence[str], wanted: set[str]
 ) -> tuple[dict[str, Any], list[Any]]:
     """The inputs of the executions that are wanted, and some others to compare with."""

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from loopai_runtime import jsonl
 from loopai_runtime.artifacts.store import ArtifactStore
-from loopai_runtime.errors import AuthError, LoopaiError, NotFound, Unreachable
+from loopai_runtime.errors import AuthError, GateMissed, LoopaiError, NotFound, Unreachable
+from loopai_runtime.flows.announce import announce
 from loopai_runtime.flows.platform import PlatformClient
 from loopai_runtime.flows.pull import pull
 from loopai_runtime.layout import make_dir, replace_file
@@ -123,8 +124,9 @@ class Follower:
                 self._store.activate(task_id, version, reason="the first version that came from the platform")
             log.info("%s v%d serves: nothing did before", task_id, version)
         elif self._config.rollout.auto and (rollouts := _rollouts()) is not None:
-            rollouts.start(self._layout, self._config, f"{task_id}@{version}")
-            log.info("a rollout of %s v%d has started", task_id, version)
+            if self._is_good_here(task_id, version):
+                rollouts.start(self._layout, self._config, f"{task_id}@{version}")
+                log.info("a rollout of %s v%d has started", task_id, version)
         else:
             log.info(
                 "%s v%d is here and does not serve: loopai activate or loopai rollout start %s@%d lets it",
@@ -133,6 +135,20 @@ class Follower:
                 task_id,
                 version,
             )
+
+    def _is_good_here(self, task_id: str, version: int) -> bool:
+        """Whether it keeps right what the version that serves gets right of this edge's own gold examples, which
+        the platform has never seen."""
+        from loopai_runtime.flows.regression import require_gold  # here, as most edges never start a rollout
+
+        try:
+            require_gold(self._layout, self._config, f"{task_id}@{version}")
+        except GateMissed as error:
+            log.warning("%s", error)
+            facts = {"version": version, "reason": error.message}
+            announce(self._layout, self._config, "improvement.refused", task_id, **facts)
+            return False
+        return True
 
     def _remember(self, task_id: str, seen: Seen) -> None:
         if self._seen[task_id] == seen:

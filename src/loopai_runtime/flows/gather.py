@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 from loopai_runtime import jsonl
 from loopai_runtime.datasets import labels
-from loopai_runtime.errors import Fault
+from loopai_runtime.errors import Fault, SpecError
 from loopai_runtime.intervals import lower_bound
-from loopai_runtime.synthesis.examples import Example, load_examples
+from loopai_runtime.synthesis.examples import Example, NoExamples, load_examples, load_saved
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
+    from loopai_runtime.datasets.labels import Label
     from loopai_runtime.layout import Layout
     from loopai_runtime.synthesis.examples import ExampleSet
     from loopai_runtime.synthesis.specfile import Loaded
@@ -29,19 +30,48 @@ REVIEWED_MOST = 0.75
 """The same where people confirmed every label: the labels are right, the inputs are still made up."""
 
 
-def gather(loaded: Loaded, layout: Layout) -> ExampleSet:
-    """All examples of a task. Raises NoExamples where there are none, SpecError, StorageError."""
-    found, strange = [], 0
-    for one in labels.known(layout, loaded.spec.task_id).values():
-        if loaded.input_schema.accepts(one.input) and loaded.output_schema.accepts(one.output):
-            found.append(Example(one.input, one.output, "labels.jsonl", one.source))
-        else:
-            strange += 1
+def gather(loaded: Loaded, layout: Layout, more: Iterable[Label] = ()) -> ExampleSet:
+    """All examples of a task, as if `more` were among its labels.
+
+    Raises NoExamples where there are none, SpecError, StorageError.
+    """
+    found, strange = _labelled(loaded, layout, more)
     examples = load_examples(loaded, found)
     if not strange:
         return examples
     fault = Fault(f"{strange} labels in labels.jsonl do not fit the schemas and are left out")
     return replace(examples, warnings=[*examples.warnings, fault])
+
+
+def gather_here(loaded: Loaded, layout: Layout, more: Iterable[Label] = ()) -> ExampleSet:
+    """As `gather`; where files that the specification names are not here any more, or have faults, as the task
+    kept what it learned from before. Raises NoExamples, StorageError."""
+    try:
+        return gather(loaded, layout, more)
+    except NoExamples:
+        raise
+    except SpecError:
+        return _as_kept(loaded, layout, more)
+
+
+def _as_kept(loaded: Loaded, layout: Layout, more: Iterable[Label]) -> ExampleSet:
+    saved = load_saved(layout, loaded.spec.task_id)
+    found, _ = _labelled(loaded, layout, more)
+    spec = loaded.spec.model_copy(update={"examples_from": []})
+    return load_examples(replace(loaded, spec=spec), [*saved, *found])
+
+
+def _labelled(loaded: Loaded, layout: Layout, more: Iterable[Label]) -> tuple[list[Example], int]:
+    """The labels that fit the schemas, as examples, and how many do not."""
+    found, strange = [], 0
+    # What is given now counts where the same input was labelled before by nobody of a higher rank.
+    known = labels.best([*labels.read(layout, loaded.spec.task_id), *more])
+    for one in known.values():
+        if loaded.input_schema.accepts(one.input) and loaded.output_schema.accepts(one.output):
+            found.append(Example(one.input, one.output, "labels.jsonl", one.source))
+        else:
+            strange += 1
+    return found, strange
 
 
 def sources(examples: ExampleSet) -> dict[str, int]:

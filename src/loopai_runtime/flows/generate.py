@@ -220,26 +220,65 @@ def generate(
         seed = spec.generate.seed if ask.seed is None else ask.seed
         writer = writer_of(spec, layout, config, ask)
         examples = examples_of(loaded, layout, config, ask, seed, writer)
-        unlabelled = some(example_files.load_unlabelled(loaded), seed)
-        problem = problem_of(spec, examples, config, unlabelled)
-        synthesis = synthesized(spec, problem, config, ask, seed, writer, show)
-        others = range(seed + 1, seed + ask.variance)
-        more = [Run.of(at, synthesized(spec, problem, config, ask, at, writer, show)) for at in others]
-        spread = [Run.of(seed, synthesis), *more]
-        synthesis, why = tempered(synthesis, examples)
-        show("measuring in the sandbox", None)
-        latency, survey = measure(synthesis, spec, examples, unlabelled, config)
-        gate = Gate(spec.accuracy_target, synthesis.accuracy, spec.latency_target_ms, latency.p99)
-        artifact = describe(spec, examples, synthesis, latency, survey, layout, config, time.monotonic() - started)
-        writing = writer.report() if writer else None
-        if writing is not None:
-            artifact = _paid(artifact, writing)
+        written = write(loaded, layout, config, ask, examples, writer, show, started=started)
         show("storing", None)
-        example_files.save(layout, loaded, examples)
-        if survey.suggestions:
-            survey.save(layout.suggestions(spec.task_id))
-        made = _store(artifact, gate, latency, synthesis, examples, survey, layout)
-        return replace(made, writing=writing, tempered=why, spread=spread)
+        return keep(written, loaded, layout)
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A version that is not stored yet, and all that was learned in making it."""
+
+    artifact: ProgramArtifact
+    gate: Gate
+    latency: Latency
+    synthesis: Synthesis = field(repr=False)
+    examples: ExampleSet = field(repr=False)
+    survey: Survey = field(repr=False)
+    writing: Writing | None = field(repr=False)
+    spread: list[Run] = field(repr=False)
+    tempered: str | None
+
+
+def write(
+    loaded: Loaded,
+    layout: Layout,
+    config: Config,
+    ask: Ask,
+    examples: ExampleSet,
+    writer: Writer | None,
+    show: Callable[[str, float | None], None],
+    *,
+    started: float | None = None,
+) -> Written:
+    """Write a version from `examples`, and judge it. Stores nothing. Raises as `generate`."""
+    started = time.monotonic() if started is None else started
+    spec, seed = loaded.spec, loaded.spec.generate.seed if ask.seed is None else ask.seed
+    unlabelled = some(example_files.load_unlabelled(loaded), seed)
+    problem = problem_of(spec, examples, config, unlabelled)
+    synthesis = synthesized(spec, problem, config, ask, seed, writer, show)
+    others = range(seed + 1, seed + ask.variance)
+    more = [Run.of(at, synthesized(spec, problem, config, ask, at, writer, show)) for at in others]
+    spread = [Run.of(seed, synthesis), *more]
+    synthesis, why = tempered(synthesis, examples)
+    show("measuring in the sandbox", None)
+    latency, survey = measure(synthesis, spec, examples, unlabelled, config)
+    gate = Gate(spec.accuracy_target, synthesis.accuracy, spec.latency_target_ms, latency.p99)
+    artifact = describe(spec, examples, synthesis, latency, survey, layout, config, time.monotonic() - started)
+    writing = writer.report() if writer else None
+    if writing is not None:
+        artifact = _paid(artifact, writing)
+    return Written(artifact, gate, latency, synthesis, examples, survey, writing, spread, why)
+
+
+def keep(written: Written, loaded: Loaded, layout: Layout, *, may_serve: bool = True) -> Generated:
+    """Store a version and what it was made of; the caller holds the task's lock. It serves at once where it met
+    its targets and nothing serves yet, if it may. Raises StorageError."""
+    example_files.save(layout, loaded, written.examples)
+    if written.survey.suggestions:
+        written.survey.save(layout.suggestions(loaded.spec.task_id))
+    made = _store(written, layout, may_serve)
+    return replace(made, writing=written.writing, tempered=written.tempered, spread=written.spread)
 
 
 def examples_of(
@@ -465,30 +504,32 @@ def _threshold(spec: TaskSpecification, synthesis: Synthesis) -> AbstainThreshol
     )
 
 
+ROW_HASH_BYTES = 8
+
+
+def rows_of(artifact: ProgramArtifact) -> set[bytes]:
+    """The keyed hashes of the inputs that a version was made from, as `row_hashes` wrote them."""
+    packed = base64.b64decode((artifact.judged.get("rows") or {}).get("hashes", ""))
+    return {packed[at : at + ROW_HASH_BYTES] for at in range(0, len(packed), ROW_HASH_BYTES)}
+
+
 def row_hashes(examples: Sequence[Example], key: bytes) -> dict[str, Any]:
     """Which rows a version has seen, as keyed hashes: they tell this edge and nobody else.
 
     HMAC-SHA256 over the canonical JSON of the input, its first 8 bytes, concatenated and in base64.
     """
-    digests = [hmac.digest(key, jsonl.canonical(example.input), "sha256")[:8] for example in examples]
+    digests = [hmac.digest(key, jsonl.canonical(example.input), "sha256")[:ROW_HASH_BYTES] for example in examples]
     return {"algorithm": "hmac-sha256-64", "hashes": base64.b64encode(b"".join(digests)).decode("ascii")}
 
 
-def _store(
-    artifact: ProgramArtifact,
-    gate: Gate,
-    latency: Latency,
-    synthesis: Synthesis,
-    examples: ExampleSet,
-    survey: Survey,
-    layout: Layout,
-) -> Generated:
-    store = ArtifactStore(layout)
+def _store(written: Written, layout: Layout, may_serve: bool) -> Generated:
+    store, gate, artifact = ArtifactStore(layout), written.gate, written.artifact
     active = store.active_version(artifact.task_id)
-    activated = gate.met and active is None
+    activated = gate.met and active is None and may_serve
     status = VersionStatus.VALIDATED if gate.met else VersionStatus.DRAFT
     if activated:
         status = VersionStatus.ACTIVE  # in the write that lists it, so that no kill leaves it listed and idle
-    stored = store.add(artifact, synthesis.code, status)
+    stored = store.add(artifact, written.synthesis.code, status)
     active = stored.version if activated else active
-    return Generated(stored, status, activated, active, gate, latency, synthesis, examples, survey)
+    about = (written.latency, written.synthesis, written.examples, written.survey)
+    return Generated(stored, status, activated, active, gate, *about)

@@ -103,6 +103,17 @@ def deliver(
         return courier.done(sum(1 for _ in outbox.glob("*.json")))
 
 
+def waiting(layout: Layout) -> list[dict[str, Any]]:
+    """What has not arrived yet, the oldest first. Raises StorageError."""
+    found = [entry for _, entry in _entries(layout.webhooks / "outbox")]
+    return sorted(found, key=lambda entry: (entry["since"], entry["id"]))
+
+
+def is_due(layout: Layout) -> bool:
+    """Whether something is to be sent now. Raises StorageError."""
+    return any(entry["not_before"] <= time.time() for _, entry in _entries(layout.webhooks / "outbox"))
+
+
 def dead_letters(layout: Layout) -> list[dict[str, Any]]:
     """What was given up, the oldest first. Raises StorageError."""
     found = [entry for _, entry in _entries(layout.webhooks / "dead")]

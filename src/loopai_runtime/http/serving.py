@@ -62,9 +62,16 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-@contextlib.contextmanager
-def only_server(layout: Layout, exposure: Exposed, name: str = "server") -> Iterator[None]:
+def only_server(
+    layout: Layout, exposure: Exposed, name: str = "server"
+) -> contextlib.AbstractContextManager[None]:
     """Hold the data directory as its one server. Raises Busy that says who has it."""
+    return alone(layout, name, f"on {exposure.host}:{exposure.port}")
+
+
+@contextlib.contextmanager
+def alone(layout: Layout, name: str, what: str) -> Iterator[None]:
+    """Hold the data directory as a server does; `what` this process does is told to others. Raises Busy."""
     import fcntl
 
     path = make_dir(layout.run) / f"{name}.lock"
@@ -81,7 +88,7 @@ def only_server(layout: Layout, exposure: Exposed, name: str = "server") -> Iter
                 hint="stop it first, or give this one a --data-dir of its own",
             ) from None
         os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"process {os.getpid()} on {exposure.host}:{exposure.port}\n".encode(), 0)
+        os.pwrite(descriptor, f"process {os.getpid()} {what}\n".encode(), 0)
         yield
         os.ftruncate(descriptor, 0)
     finally:

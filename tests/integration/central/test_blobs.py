@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.integration.central.conftest import running, zipped
 from tests.integration.central.s3 import BUCKET, S3, running_s3
+from tests.integration.test_server import SPAM
 
 from loopai_runtime.central.blobs import Blobs, DiskBlobs, ObjectBlobs, blobs_of
 from loopai_runtime.errors import ConfigError, NotFound, StorageError
@@ -95,3 +99,17 @@ def test_a_url_that_names_no_place_is_a_fault_of_the_configuration(tmp_path: Pat
 def test_by_default_bundles_lie_in_the_data_directory(tmp_path: Path) -> None:
     blobs_of(None, Layout(tmp_path)).put("t/x", b"1")
     assert (tmp_path / "central" / "blobs" / "t" / "x").read_bytes() == b"1"
+
+
+def test_a_bucket_that_does_not_answer_is_told_to_who_publishes(tmp_path: Path) -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # and does not listen
+        away = S3(f"http://127.0.0.1:{nobody.getsockname()[1]}")
+        place = {"LOOPAI_CENTRAL__BLOBS": f"s3://{BUCKET}", **away.environment}
+        with running(tmp_path / "data", **place) as platform:
+            status, said, headers = platform.call("POST", "/api/v1/artifacts/spam/upload", zipped("spam", SPAM))
+            assert (status, headers["content-type"]) == (503, "application/problem+json")
+            assert int(headers["retry-after"]) >= 1
+            assert away.secret_key not in json.dumps(said)
+            assert platform.call("GET", "/api/v1/artifacts/spam/versions")[0] == 404
+            assert platform.call("GET", "/readyz")[0] == 200

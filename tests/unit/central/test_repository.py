@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -111,3 +113,59 @@ def test_what_is_no_bundle_of_the_task_is_an_error_of_the_input(db: Database, tm
         with pytest.raises(InputError):
             there.publish("one", "spam", content, "key")
     assert not list(tmp_path.rglob("*.zip"))
+
+
+def grow_old(place: Path, days: float) -> None:
+    at = (datetime.now(UTC) - timedelta(days=days)).timestamp()
+    for path in place.rglob("*.zip"):
+        os.utime(path, (at, at))
+
+
+def test_bundles_that_no_version_names_go_when_they_are_old(db: Database, tmp_path: Path) -> None:
+    place = tmp_path / "blobs"
+    there, blobs = repository(db, place), DiskBlobs(place)
+    yesterday = datetime.now(UTC) - timedelta(days=1)
+    for answer in ("a", "b"):
+        there.publish("one", "spam", zipped(answer), "key")
+    there.deprecate("one", "spam", 1, "old", "key")
+    named = set(blobs.keys())
+    left = f"one/spam/{'0' * 64}.zip"
+    others = {f"two/spam/{Path(min(named)).name}", f"one/ham/{'1' * 64}.zip"}
+    for key in (left, *others, "one/notes.txt"):
+        blobs.put(key, b"x")
+    assert there.sweep(yesterday) == 0
+    grow_old(place, 2)
+    blobs.put(left, b"x")  # again, a moment ago
+    assert there.sweep(yesterday, lambda: True) == 0
+    assert there.sweep(yesterday) == 2
+    assert set(blobs.keys()) == {*named, left, "one/notes.txt"}
+    assert there.read("one", "spam", 1)
+
+
+def test_a_bundle_that_gets_its_version_while_it_is_looked_at_stays(db: Database, tmp_path: Path) -> None:
+    """Stored and never committed, a day later published again: its number, and so its bytes, are the same."""
+
+    class Slow(DiskBlobs):
+        seen = 0
+
+        def written_at(self, key: str) -> datetime:
+            found = super().written_at(key)
+            self.seen += 1
+            if self.seen == 1:  # the sweep has decided, and not yet deleted
+                assert there.publish("one", "spam", zipped("a"), "key").version == 1
+            return found
+
+    blobs = Slow(tmp_path)
+    there = Repository(db, blobs, Signer(b"\1" * 32), Config())
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(db, "write", failing)
+        with pytest.raises(OSError, match="killed"):
+            there.publish("one", "spam", zipped("a"), "key")
+    grow_old(tmp_path, 2)
+    assert there.sweep(datetime.now(UTC) - timedelta(days=1)) == 0
+    assert blobs.seen == 1
+    assert there.read("one", "spam", 1)
+
+
+def failing() -> None:
+    raise OSError("killed")

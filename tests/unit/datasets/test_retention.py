@@ -15,7 +15,7 @@ from tests.executions import execution
 
 from loopai_runtime import jsonl
 from loopai_runtime.config import Config
-from loopai_runtime.datasets import raw, retention, stats
+from loopai_runtime.datasets import raw, retention, shadow, shadow_labels, stats
 from loopai_runtime.datasets.execution_log import ExecutionLog
 from loopai_runtime.layout import Layout, make_dir
 
@@ -199,3 +199,14 @@ def test_names_that_are_no_days_are_left_alone(layout: Layout) -> None:
     for name in ("2026-13-45.jsonl", "2026-03-01.jsonl.bak", "notes.txt", "2026-03-01.json"):
         (place / name).write_bytes(b"x")
     assert keep(layout) == []
+
+
+def test_what_rollouts_saw_is_kept_as_long_as_validations(layout: Layout) -> None:
+    pair = ("e", f"{TODAY}T00:00:00Z", {"text": "x"}, "incumbent", {}, {})
+    for day in ("2026-01-01", TODAY):
+        shadow.append(layout, "spam", "r-1", [shadow.Pair(*pair)._replace(timestamp=f"{day}T00:00:00Z")])
+    for rollout_id, at in (("old", NOON), ("new", time.time())):
+        shadow_labels.append(layout, "spam", rollout_id, [shadow_labels.Said("e", 1, "x", TODAY)])
+        os.utime(shadow_labels.file_of(layout, "spam", rollout_id), (at, at))
+    keep(layout)
+    assert sorted(path.name for path in layout.shadow("spam").iterdir()) == [f"{TODAY}.jsonl", "labels-new.jsonl"]

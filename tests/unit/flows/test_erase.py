@@ -14,9 +14,10 @@ from tests.executions import DAY, execution
 
 from loopai_runtime import jsonl
 from loopai_runtime.config import Config
-from loopai_runtime.datasets import raw, retention, stats
+from loopai_runtime.datasets import raw, retention, shadow, shadow_labels, stats
 from loopai_runtime.datasets.erasure import parse
 from loopai_runtime.datasets.execution_log import ExecutionLog
+from loopai_runtime.datasets.shadow_labels import Said
 from loopai_runtime.errors import UsageError
 from loopai_runtime.events import verify
 from loopai_runtime.flows.erase import erase
@@ -175,3 +176,21 @@ def test_what_is_meant(match: str, record: dict[str, Any], meant: bool) -> None:
 def test_what_would_erase_everything_or_nothing_is_refused(wrong: str) -> None:
     with pytest.raises(UsageError, match=re.escape("--match")):
         parse(wrong)
+
+
+def test_what_a_rollout_saw_goes_with_what_was_said_of_it(layout: Layout) -> None:
+    emails = {f"{DAY}-0": JANE, f"{DAY}-1": "p1@example.com", "gone-already": JANE}
+    pairs = [
+        shadow.Pair(execution_id, f"{DAY}T00:00:00Z", {"email": email}, "incumbent", {}, {})
+        for execution_id, email in emails.items()
+    ]
+    shadow.append(layout, "spam", "r-1", pairs)
+    shadow_labels.append(
+        layout, "spam", "r-1", [Said(pair.execution_id, 1, "x", pair.timestamp) for pair in pairs]
+    )
+    assert erase(layout, parse(f"email={JANE}")).records["shadow"] == 3
+    seen = shadow.Reader(layout, "spam", "r-1")
+    seen.read()
+    assert [pair.execution_id for pair in seen.pairs] == [f"{DAY}-1"]
+    said = shadow_labels.read(layout, "spam", "r-1")
+    assert [one.execution_id for one in said] == [f"{DAY}-1", "gone-already"]  # its right answer alone is nobody's

@@ -14,9 +14,10 @@ from loopai_runtime.central.db import schema
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sqlalchemy import Connection, Engine, Table
+    from sqlalchemy import URL, Connection, Engine, Table
 
 _BUSY_MS = 10_000
+_CONNECT_S = 5
 
 
 class Database:
@@ -25,7 +26,7 @@ class Database:
     def __init__(self, url: str) -> None:
         self.url = make_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
-        self._engine = create_engine(self.url, pool_pre_ping=not self.is_sqlite)
+        self._engine = create_engine(self.url, **({} if self.is_sqlite else _elsewhere(self.url)))
         self._one_writer = threading.Lock()
         if self.is_sqlite:
             _tame_sqlite(self._engine)
@@ -34,6 +35,15 @@ class Database:
     def read(self) -> Iterator[Connection]:
         with self._engine.connect() as connection, connection.begin():
             yield connection
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        """To read one moment of the whole, however long that takes."""
+        with self._engine.connect() as plain:
+            one = {} if self.is_sqlite else {"isolation_level": "REPEATABLE READ"}
+            connection = plain.execution_options(**one)
+            with connection.begin():
+                yield connection
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
@@ -64,6 +74,12 @@ class Database:
 
     def close(self) -> None:
         self._engine.dispose()
+
+
+def _elsewhere(url: URL) -> dict[str, Any]:
+    """A server may have been restarted since a connection was last used, or be away: then that is told soon."""
+    waits = {} if "connect_timeout" in url.query else {"connect_timeout": _CONNECT_S}
+    return {"pool_pre_ping": True, "connect_args": waits}
 
 
 def _tame_sqlite(engine: Engine) -> None:

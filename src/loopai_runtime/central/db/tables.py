@@ -85,8 +85,8 @@ deployments = Table(
     Column("id", String(36), nullable=False, unique=True),
     Column("created_at", String(32), nullable=False),
     Column("last_seen_at", String(32)),
-    Column("status", JSON),
-    Column("versions", JSON),
+    Column("status", JSON(none_as_null=True)),
+    Column("versions", JSON(none_as_null=True)),
     Column("clock_skew_ms", Float),
 )
 
@@ -170,7 +170,9 @@ telemetry_boots = Table(
     Column("boot", String(32), primary_key=True),
     Column("last_seq", BigInteger, nullable=False),
     Column("received", BigInteger, nullable=False),
+    Column("forgotten", BigInteger, nullable=False),
 )
+"""`forgotten`: up to which number records were deleted since; one that comes again counts no second time."""
 
 telemetry_records = Table(
     "telemetry_records",

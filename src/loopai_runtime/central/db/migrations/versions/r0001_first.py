@@ -137,6 +137,7 @@ def upgrade() -> None:
         sa.Column("boot", sa.String(length=32), nullable=False),
         sa.Column("last_seq", sa.BigInteger(), nullable=False),
         sa.Column("received", sa.BigInteger(), nullable=False),
+        sa.Column("forgotten", sa.BigInteger(), nullable=False),
         sa.ForeignKeyConstraint(["tenant_id"], ["tenants.id"], name=op.f("fk_telemetry_boots_tenant_id")),
         sa.PrimaryKeyConstraint("tenant_id", "deployment_id", "boot", name=op.f("pk_telemetry_boots")),
     )
