@@ -1,4 +1,4 @@
-"""Rollouts at a running edge: what its servers see is told, and oracles are asked, never on the way of a request."""
+"""Rollouts at a running edge: what it sees is told, and oracles are asked, never on the way of a request."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ PATIENCE_S = 15.0  # with an oracle that has no answer
 
 
 async def observing(config: Config, layout: Layout, traffic: Traffic) -> None:
-    """For ever: take up rollouts that have started, tell what was seen of those under way, do what that decides."""
+    """For ever: take up rollouts that have started, tell what was seen of them, do what that decides."""
     while True:
         await asyncio.sleep(LOOK_EVERY_S)
         try:
@@ -50,9 +50,8 @@ async def _look(config: Config, layout: Layout, traffic: Traffic, lane: Lane, th
     if trial is None or there is None or trial.rollout_id != there.rollout_id:
         if trial is not None or there is not None:
             await traffic.refresh(task_id)
-        if there is not None and (
-            (now := traffic.lanes.get(task_id)) is None or now.trial is None
-        ):  # other versions serve: that ends it
+        now = traffic.lanes.get(task_id)
+        if there is not None and (now is None or now.trial is None):  # another version serves, which ends it
             await asyncio.to_thread(_tell, config, layout, there, Seen(), [])
         return
     seen, pairs = trial.drain()
