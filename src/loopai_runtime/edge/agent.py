@@ -21,11 +21,13 @@ from loopai_runtime.sandbox import Pool
 from loopai_runtime.telemetry import state as telemetry
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
     from types import TracebackType
 
     from loopai_runtime.config import Config
     from loopai_runtime.edge.link import Link
     from loopai_runtime.layout import Layout
+    from loopai_runtime.rollouts import Rollout
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +51,7 @@ class Edge:
         )
         self.log = LiveLog(layout, fsync=config.storage.fsync, on_full=config.storage.on_full)
         self.metrics = Metrics()
-        self.traffic = Traffic(self.pool, self.log, layout, config, self.metrics.watch)
+        self.traffic = Traffic(self.pool, self.log, layout, config, self.metrics.watch, self._blown)
         self.metrics.follow(self.traffic, self.pool, self.log, lambda: telemetry.load(layout))
         self.pages = Pages(self.traffic, self.metrics, self.log, layout)
         self.deployment_id = layout.deployment_id(config)
@@ -136,7 +138,25 @@ class Edge:
 
     def refresh_soon(self) -> None:
         """Start a `refresh` beside what runs."""
-        task = asyncio.get_running_loop().create_task(self.refresh())
+        self._beside(self.refresh())
+
+    def _blown(self, rollout: Rollout, reason: str) -> None:
+        """The candidate answers no more already; its rollout is over."""
+
+        async def roll_back() -> None:
+            from loopai_runtime.flows import roll_out  # here, as most edges try nothing
+
+            ended = (self.layout, self.config, rollout.task_id, rollout.rollout_id, reason)
+            try:
+                await asyncio.to_thread(roll_out.roll_back, *ended)
+            except LoopaiError as error:
+                log.error("the rollout of %s is not over: %s", rollout.task_id, error)
+            await self.traffic.refresh(rollout.task_id)
+
+        self._beside(roll_back())
+
+    def _beside(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
         self._refreshing.add(task)
         task.add_done_callback(self._refreshing.discard)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from loopai_runtime.edge.agent import Edge
-from loopai_runtime.edge.trials import judging
+from loopai_runtime.edge.trials import judging, observing
 from loopai_runtime.edge.upkeep import keep_delivering, keep_reporting, keep_up
 from loopai_runtime.http.serving import (
     calm_the_collector,
@@ -120,6 +120,7 @@ async def _serve(
                 loop.create_task(give_memory_back()),
                 loop.create_task(keep_up(config, layout, edge.log, edge.with_oracle, every_s=every_s)),
                 loop.create_task(keep_reporting(config, layout)),
+                loop.create_task(observing(config, layout, edge.traffic)),
                 loop.create_task(judging(config, layout, lambda task_id: task_id in edge.traffic.lanes)),
                 loop.create_task(keep_delivering(config, layout)),
             ]

@@ -1,4 +1,4 @@
-"""The oracles of rollouts at a running edge: asked beside what it serves, never on the way of a request."""
+"""Rollouts at a running edge: what it sees is told, and oracles are asked, never on the way of a request."""
 
 from __future__ import annotations
 
@@ -8,14 +8,18 @@ import time
 from typing import TYPE_CHECKING
 
 from loopai_runtime import rollouts
+from loopai_runtime.datasets import shadow
 from loopai_runtime.datasets.shadow import Reader
 from loopai_runtime.errors import LoopaiError
+from loopai_runtime.rollouts import Seen
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from loopai_runtime.config import Config
+    from loopai_runtime.datasets.shadow import Pair
     from loopai_runtime.flows.referee import Referee
+    from loopai_runtime.flows.serve import Lane, Traffic
     from loopai_runtime.layout import Layout
     from loopai_runtime.rollouts import Rollout
 
@@ -23,6 +27,47 @@ log = logging.getLogger(__name__)
 
 LOOK_EVERY_S = 1.0
 PATIENCE_S = 15.0  # with an oracle that has no answer
+
+
+async def observing(config: Config, layout: Layout, traffic: Traffic) -> None:
+    """For ever: take up rollouts that have started, tell what was seen of them, do what that decides."""
+    while True:
+        await asyncio.sleep(LOOK_EVERY_S)
+        try:
+            under_way = {
+                one.task_id: one for one in await asyncio.to_thread(rollouts.all_of, layout) if one.is_under_way
+            }
+            for task_id, lane in list(traffic.lanes.items()):
+                await _look(config, layout, traffic, lane, under_way.get(task_id))
+        except LoopaiError as error:
+            log.warning("rollouts: %s", error)
+        except Exception:
+            log.exception("rollouts")
+
+
+async def _look(config: Config, layout: Layout, traffic: Traffic, lane: Lane, there: Rollout | None) -> None:
+    trial, task_id = lane.trial, lane.artifact.task_id
+    if trial is None or there is None or trial.rollout_id != there.rollout_id:
+        if trial is not None or there is not None:
+            await traffic.refresh(task_id)
+        if there is not None and (
+            (now := traffic.lanes.get(task_id)) is None or now.trial is None
+        ):  # other versions serve: that ends it
+            await asyncio.to_thread(_tell, config, layout, there, Seen(), [])
+        return
+    seen, pairs = trial.drain()
+    after = await asyncio.to_thread(_tell, config, layout, there, seen, pairs)
+    if after is None or not after.is_under_way or after.state != there.state or after.stage != trial.stage:
+        await traffic.refresh(task_id)
+
+
+def _tell(config: Config, layout: Layout, rollout: Rollout, seen: Seen, pairs: list[Pair]) -> Rollout | None:
+    """What could not be kept has not been seen. Raises StorageError."""
+    from loopai_runtime.flows import roll_out  # here, as most edges try nothing
+
+    task_id, rollout_id = rollout.task_id, rollout.rollout_id
+    shadow.append(layout, task_id, rollout_id, pairs)
+    return roll_out.observe(layout, config, task_id, rollout_id, seen)
 
 
 async def judging(config: Config, layout: Layout, serves: Callable[[str], bool]) -> None:

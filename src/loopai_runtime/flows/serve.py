@@ -118,6 +118,7 @@ class Traffic:
         self._store = ArtifactStore(layout)
         self._watch = watch
         self._blown = blown
+        self._one_at_a_time = asyncio.Lock()
         self._defers = defers
 
     def choose(self, task_id: str | None) -> str:
@@ -209,6 +210,10 @@ class Traffic:
     async def refresh(self, task_id: str) -> None:
         """Serve what is active on disk now, and try what a rollout says beside it. Whatever goes wrong is in
         `troubles` and the log, never raised."""
+        async with self._one_at_a_time:
+            await self._refresh(task_id)
+
+    async def _refresh(self, task_id: str) -> None:
         lane = self.lanes.get(task_id)
         try:
             active = self._store.active_version(task_id)
@@ -273,8 +278,9 @@ class Traffic:
         lane.other.trial = lane.other.other = None
         lane.arm = "candidate" if serving == rollout.candidate else "incumbent"
         artifacts = {lane.arm: lane.artifact, other_arm(lane.arm): lane.other.artifact}
-        trial = Trial(rollout, artifacts, self._pool.submit, self._has_room, partial(self._broken, rollout))
-        lane.trial = trial
+        broken = partial(self._broken, rollout)
+        at_once = max(1, self._config.execution.worker_count // 2)
+        lane.trial = Trial(rollout, artifacts, self._pool.submit, self._has_room, broken, at_once=at_once)
         log.info("trying %s v%d beside v%d", task_id, rollout.candidate, rollout.incumbent)
 
     def _has_room(self) -> bool:

@@ -1,7 +1,7 @@
 """A candidate beside the incumbent in a running server: whose answer leaves, and what the other would have said.
 
 Whichever version answers a request, the other one runs on the same input afterwards, when there is room: at most
-half of the executors at a time, and of a long queue only a share, drawn by a keyed hash. Nobody waits for a shadow.
+half of the executors at a time, and of a long queue only a share, drawn by a keyed hash. Nobody waits for one.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ MOST_WAITING = 1000
 MOST_WAITING_BYTES = 32 * 2**20
 MOST_PAIRS = 100
 """Kept in full between two looks; all are counted."""
+_PAIRS_A_LABEL = 4  # that may be paid for: kept in full in all
 _LEAST_CHANCE = 1 / 64
 _RECOVERY = 1 / 256
 _SIDE = ("output", "status", "latency_ms", "confidence", "abstained")
@@ -91,6 +92,7 @@ class Trial:
         self._all = Seen(0.0, rollout.shadowed, rollout.differed, 0, rollout.errors, rollout.over_latency)
         self._new = Seen()
         self._pairs: list[Pair] = []
+        self._pairs_left = _PAIRS_A_LABEL * rollout.max_labels
         self._drained_at = time.monotonic()
 
     def arm_of(self, request: Request) -> Arm:
@@ -144,9 +146,11 @@ class Trial:
                 self._saw(one, {"output": None, "status": "error", "latency_ms": 0.0})
                 continue
             self._running += 1
-            self._submit(
-                service.key, one.payload, lambda outcome, one=one, by=service: self._ran(one, by, outcome)
-            )
+            try:
+                self._submit(service.key, one.payload, partial(self._ran, one, service))
+            except LoopaiError:  # the version was unloaded meanwhile, or the pool has no room after all
+                self._running -= 1
+                self._count(Seen(dropped=1))
 
     def _ran(self, one: _Waiting, service: Service, outcome: Outcome) -> None:
         self._running -= 1
@@ -168,7 +172,8 @@ class Trial:
         differs = failed["incumbent"] != failed["candidate"] or not _equal(incumbent, candidate)
         seen = Seen(shadowed=1, differed=int(differs), errors=errors, over_latency=int(late))
         self._count(seen)
-        if differs and len(self._pairs) < MOST_PAIRS:
+        if differs and self._pairs_left and len(self._pairs) < MOST_PAIRS:
+            self._pairs_left -= 1
             pair = (one.execution_id, one.timestamp, one.request.input, one.arm, incumbent, candidate)
             self._pairs.append(Pair(*pair))
         if late or errors.candidate:
