@@ -50,9 +50,8 @@ async def _look(config: Config, layout: Layout, traffic: Traffic, lane: Lane, th
     if trial is None or there is None or trial.rollout_id != there.rollout_id:
         if trial is not None or there is not None:
             await traffic.refresh(task_id)
-        if there is not None and (
-            (now := traffic.lanes.get(task_id)) is None or now.trial is None
-        ):  # other versions serve: that ends it
+        now = traffic.lanes.get(task_id)
+        if there is not None and (now is None or now.trial is None):  # another version serves, which ends it
             await asyncio.to_thread(_tell, config, layout, there, Seen(), [])
         return
     seen, pairs = trial.drain()

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from functools import partial
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from loopai_runtime import jsonl
 from loopai_runtime.datasets.shadow import Pair
-from loopai_runtime.errors import InputError
+from loopai_runtime.errors import InputError, LoopaiError
 from loopai_runtime.flows.execute import Request, Service
 from loopai_runtime.rollout import Evidence, Failures, decide
 from loopai_runtime.rollouts import Seen

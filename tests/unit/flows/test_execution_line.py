@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from tests.versions import artifact
 
 from loopai_runtime.flows.execute import Request, Service
-from loopai_runtime.models import AbstainThreshold, Complexity, ExecutionRecord, ProgramArtifact, SynthesisStrategy
+from loopai_runtime.models import AbstainThreshold, ExecutionRecord
 from loopai_runtime.sampling import Plan, Sampler
 from loopai_runtime.sandbox import Outcome, ProgramFault
 
@@ -21,18 +22,6 @@ OUTCOMES = {
     "memory": Outcome("error", error=ProgramFault("MemoryError", "MemoryError"), stopped_by="memory"),
     "forbidden output": Outcome("success", "eggs", 0.9),
 }
-
-
-def artifact(**changes: Any) -> ProgramArtifact:
-    fields: dict[str, Any] = {
-        "id": "1", "task_id": "spam", "version": 3, "synthesis_strategy": SynthesisStrategy.ML, "learner": "x",
-        "confidence_score": 0.9, "confidence_kind": "accuracy_bound", "accuracy_target": 0.9,
-        "latency_target_ms": 10.0, "timeout_ms": 1000, "memory_mb": 256, "input_schema": {"type": "object"},
-        "output_schema": {"enum": ["spam", "ham"]},
-        "complexity_metrics": Complexity(lines=1, branches=1, features=1, bytes=1),
-        "created_at": "2026-11-24T00:00:00Z",
-    }  # fmt: skip
-    return ProgramArtifact(**(fields | changes))
 
 
 @pytest.mark.parametrize("outcome", OUTCOMES.values(), ids=OUTCOMES)
