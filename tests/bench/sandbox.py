@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from tests import shared_data
+from tests.bars import SOAK
 
 from loopai_runtime.sandbox import policy
 from loopai_runtime.sandbox.facades import facade_import
@@ -29,7 +30,6 @@ from loopai_runtime.sandbox.records import Outcome, Program
 from loopai_runtime.synthesis.strategy import Calibration, Problem
 from loopai_runtime.synthesis.synthesize import strategies
 
-SOAK = float(os.environ.get("LOOPAI_SOAK", "0.05"))
 RATE = 4000
 BAD = {
     "hang": "def run(x):\n    while True:\n        pass\n",

@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from tests import shared_data
+from tests.bars import SOAK
 from tests.integration.test_server import artifact, serving
 
 from loopai_runtime.artifacts.store import ArtifactStore
@@ -38,7 +39,6 @@ from loopai_runtime.models import VersionStatus
 from loopai_runtime.synthesis.strategy import Calibration, Problem
 from loopai_runtime.synthesis.synthesize import strategies
 
-SOAK = float(os.environ.get("LOOPAI_SOAK", "0.05"))
 SECONDS = max(2, round(60 * SOAK))
 PAIRS = 5
 CONNECTIONS = 128

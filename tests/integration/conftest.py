@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -51,7 +52,7 @@ class Loopai:
             input=raw,
             capture_output=True,
             env=self.environment(**(env or {})),
-            timeout=120,
+            timeout=300,
         )
         return Done(done.returncode, done.stdout.decode(), done.stderr.decode())
 
@@ -73,11 +74,15 @@ def loopai(tmp_path: Path) -> Loopai:
 
 @pytest.fixture(scope="session")
 def spam_made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data directory in which examples/spam has been generated once; copy it, do not change it."""
-    data_dir = tmp_path_factory.mktemp("spam") / "data"
-    done = Loopai(data_dir)("generate", EXAMPLES / "spam" / "spec.yaml")
-    assert done.code == 0, done.err
-    return data_dir
+    """A data directory in which examples/spam has been generated, once for all workers; copy it, do not change it."""
+    base = tmp_path_factory.getbasetemp()
+    place = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "spam-made"
+    with FileLock(f"{place}.lock"):
+        if not place.exists():
+            done = Loopai(making := place.with_name("spam-making"))("generate", EXAMPLES / "spam" / "spec.yaml")
+            assert done.code == 0, done.err
+            making.rename(place)
+    return place
 
 
 @pytest.fixture

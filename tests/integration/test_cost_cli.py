@@ -86,7 +86,7 @@ def test_start_loads_no_model_library(spam: Loopai, tmp_path: Path) -> None:
                 data=b'{"input": {"text": "Buy now!"}}',
                 headers={"Content-Type": "application/json"},
             )
-            with urllib.request.urlopen(request, timeout=60) as answer:
+            with urllib.request.urlopen(request, timeout=180) as answer:
                 assert json.load(answer)["source"] == "program"
         finally:
             server.terminate()

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.bars import TIMED, within
 
 from loopai_runtime.layout import Layout
 from loopai_runtime.models import AbstainThreshold
@@ -104,7 +105,7 @@ def test_an_edge_without_a_specification_asks_the_oracle_of_its_deployment(layou
 def hanging() -> Iterator[ScriptedOracle]:
     """An oracle that takes a request and says nothing until the test is over."""
     over = threading.Event()
-    with ScriptedOracle(lambda body: (over.wait(60) and 200, {"output": "late"})) as oracle:
+    with ScriptedOracle(lambda body: (over.wait(300) and 200, {"output": "late"})) as oracle:
         yield oracle
         over.set()
 
@@ -130,11 +131,12 @@ def test_an_oracle_that_hangs_holds_up_nobody_else(layout: Layout, hanging: Scri
             assert server.execute("mail", "x", sure=1.0)[1]["output"] == "spam"
             took.append(time.monotonic() - started)
         for thread in threads:
-            thread.join(30)
+            thread.join(120)
         assert server.call("GET", "/readyz")[0] == 200
-    assert sorted(took)[90] < 0.25
+    assert not TIMED or sorted(took)[90] < 0.25
     assert len(hanging.asked) == 2
-    assert all(1.5 < seconds < 6 for seconds, _ in waiting)
+    assert all(seconds > 1.5 for seconds, _ in waiting)
+    assert not TIMED or all(seconds < 6 for seconds, _ in waiting)
     assert all((body["output"], body["source"], body["abstained"]) == (None, "none", True) for _, body in waiting)
     queued = lines(layout.queue("mail"))
     assert len(queued) == 12
@@ -148,9 +150,8 @@ def test_an_oracle_that_is_down_costs_no_request_its_answer(layout: Layout) -> N
         for number in range(8):
             status, body = server.execute("mail", f"x {number}")
             assert (status, body["output"], body["source"]) == (200, None, "none")
-        started = time.monotonic()
-        server.execute("mail", "left alone by now")
-        assert time.monotonic() - started < 0.5
+        with within(0.5):
+            server.execute("mail", "left alone by now")
     assert len(lines(layout.queue("mail"))) == 9
 
 
@@ -159,21 +160,21 @@ def test_an_answer_that_is_on_its_way_is_waited_for_at_the_end(layout: Layout) -
 
     def slowly(body: Any) -> tuple[int, Any]:
         asked.set()
-        go.wait(20)
+        go.wait(120)
         return shout(body)
 
     with ScriptedOracle(slowly) as oracle:
-        spec(layout, kind="http", url=oracle.url, max_wait_s=20)
+        spec(layout, kind="http", url=oracle.url, max_wait_s=120)
         with serving(layout.root) as server:
             answers: list[Any] = []
             thread = threading.Thread(target=lambda: answers.append(server.execute("mail", "bye")[1]))
             thread.start()
-            assert asked.wait(20)
+            assert asked.wait(120)
             server.process.send_signal(signal.SIGTERM)
             time.sleep(0.2)
             go.set()
-            thread.join(20)
-            assert server.process.wait(20) == 0
+            thread.join(120)
+            assert server.process.wait(120) == 0
     assert answers[0]["output"] == "BYE"
     assert server.records("mail")[0]["source"] == "oracle"
 
@@ -234,7 +235,7 @@ def test_litellm_is_loaded_only_where_the_oracle_is_of_kind_llm(layout: Layout) 
     def run(task: str = "mail") -> list[str]:
         environment = Loopai(layout.root).environment()
         done = subprocess.run(
-            [sys.executable, "-c", code, task], capture_output=True, env=environment, timeout=120
+            [sys.executable, "-c", code, task], capture_output=True, env=environment, timeout=300
         )
         return done.stdout.decode().splitlines()
 

@@ -99,13 +99,13 @@ def started(image: Image) -> Iterator[str]:
             yield f"http://127.0.0.1:{found[1]}"
         finally:
             process.terminate()
-            assert process.wait(20) == 0
+            assert process.wait(90) == 0
 
 
 def ask(url: str, body: Any = None) -> tuple[int, Any]:
     data = None if body is None else json.dumps(body).encode()
     try:
-        with urllib.request.urlopen(urllib.request.Request(url, data), timeout=20) as answer:
+        with urllib.request.urlopen(urllib.request.Request(url, data), timeout=90) as answer:
             return answer.status, json.loads(answer.read())
     except urllib.error.HTTPError as exc:
         return exc.code, json.loads(exc.read())

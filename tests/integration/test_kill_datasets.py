@@ -12,6 +12,7 @@ import traceback
 from pathlib import Path
 
 import pytest
+from tests.bars import SOAK
 from tests.executions import DAY, execution
 
 from loopai_runtime import jsonl
@@ -22,7 +23,6 @@ from loopai_runtime.layout import TEMPORARY, Layout
 
 from .test_kill_between_writes import visits
 
-SOAK = float(os.environ.get("LOOPAI_SOAK", "0.05"))
 PRELOAD = "import loopai_runtime.datasets.retention, loopai_runtime.datasets.execution_log, loopai_runtime.config"
 
 

@@ -63,7 +63,7 @@ def test_tail_follows_until_it_is_interrupted(logged: Loopai) -> None:
         assert json.loads(process.stdout.readline())["execution_id"] == "new"
     finally:
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=20)
+        _, err = process.communicate(timeout=90)
     assert process.returncode == 130
     assert err == b"interrupted\n"
 

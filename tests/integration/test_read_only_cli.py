@@ -34,7 +34,7 @@ def read_only(spam: Loopai) -> Iterator[Loopai]:
 
 def ran(loopai: Loopai, *args: object) -> subprocess.CompletedProcess[str]:
     command = [*AS_A_USER, sys.executable, "-m", "loopai_runtime", *map(str, args)]
-    return subprocess.run(command, capture_output=True, text=True, env=loopai.environment(), timeout=120)
+    return subprocess.run(command, capture_output=True, text=True, env=loopai.environment(), timeout=300)
 
 
 @pytest.mark.parametrize(

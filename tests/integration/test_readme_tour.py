@@ -9,9 +9,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.slow
 def test_every_command_of_the_tour_runs(tmp_path: Path) -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     tour = readme[readme.index("## Five minutes") :]
@@ -27,7 +30,7 @@ def test_every_command_of_the_tour_runs(tmp_path: Path) -> None:
         env=environment,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert len((tmp_path / "answers.jsonl").read_text(encoding="utf-8").splitlines()) == 10

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.bars import SOAK, within
 
 from loopai_runtime.errors import Busy, NotFound, PolicyRefused
 from loopai_runtime.sandbox.pool import Pool, SyncPool, run_program, to_payload
 from loopai_runtime.sandbox.records import Outcome, Program
 
-SOAK = float(os.environ.get("LOOPAI_SOAK", "0.05"))
 ECHO = "def run(input_data):\n    return input_data\n"
 HANG = "def run(input_data):\n    while input_data == 'hang':\n        pass\n    return input_data\n"
 # Unrestricted, for the cage alone: the executor reads address 0.
@@ -66,12 +66,10 @@ def test_a_program_that_was_unloaded_is_gone(pool: SyncPool) -> None:
 def test_only_the_request_that_hangs_fails_and_it_does_so_in_time() -> None:
     with SyncPool(2) as pool:
         pool.load(Program("p", HANG, timeout_ms=300))
-        started = time.monotonic()
-        outcomes = list(pool.map("p", [*range(20), "hang", *range(200)]))
-        took = time.monotonic() - started
+        with within(10):
+            outcomes = list(pool.map("p", [*range(20), "hang", *range(200)]))
     assert [o.stopped_by for o in outcomes if o.status != "success"] == ["timeout"]
     assert [o.output for o in outcomes if o.status == "success"] == [*range(20), *range(200)]
-    assert took < 10
 
 
 def test_a_crash_is_tried_once_more_and_then_named() -> None:
@@ -127,7 +125,9 @@ def test_a_program_keeps_nothing_between_calls() -> None:
 def test_the_time_and_memory_of_a_call_are_its_own() -> None:
     with SyncPool() as pool:
         pool.load(Program("p", "def run(n):\n    t = 0\n    for i in range(n):\n        t += i\n    return t\n"))
-        short, long = pool.call("p", 10), pool.call("p", 500_000)
+        # The shortest of many: any one of them may have waited for a processor.
+        short = min((pool.call("p", 10) for _ in range(50)), key=lambda each: each.wall_ms)
+        long = pool.call("p", 500_000)
         assert long.wall_ms > 10 * short.wall_ms
         assert long.cpu_ms > 1
         assert 0 < long.peak_kb < 256 * 1024
@@ -263,7 +263,7 @@ def test_executors_die_with_the_process_that_started_them() -> None:
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
     assert len(pids) >= 3
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline and any(map(_is_alive, pids)):
         time.sleep(0.01)
     assert not any(map(_is_alive, pids))

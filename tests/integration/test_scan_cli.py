@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.integration.conftest import Loopai
+import pytest
+from tests.integration.conftest import Done, Loopai
 
 SPAM = ["win a free prize", "claim your cash reward", "urgent offer call now", "free ringtone reply yes"]
 HAM = ["see you at lunch", "running late sorry", "can you send the notes", "happy birthday dear"]
@@ -52,10 +55,33 @@ def log(path: Path) -> Path:
     return path
 
 
-def test_tasks_are_found_judged_and_kept_for_generate(loopai: Loopai, tmp_path: Path) -> None:
-    file = log(tmp_path / "calls.jsonl")
-    done = loopai("scan", str(file), "--price-in", "1", "--price-out", "2", "-o", "json")
+@dataclass(frozen=True)
+class Scanned:
+    """A log, how scanning it ended, and the data directory after it."""
+
+    file: Path
+    done: Done
+    data_dir: Path
+
+
+@pytest.fixture(scope="module")
+def scanned_once(tmp_path_factory: pytest.TempPathFactory) -> Scanned:
+    place = tmp_path_factory.mktemp("scanned")
+    file, data_dir = log(place / "calls.jsonl"), place / "data"
+    done = Loopai(data_dir)("scan", str(file), "--price-in", "1", "--price-out", "2", "-o", "json")
     assert done.code == 0, done.err
+    return Scanned(file, done, data_dir)
+
+
+@pytest.fixture
+def scanned(scanned_once: Scanned, loopai: Loopai) -> Scanned:
+    """The data directory of `loopai` is as that scan left it."""
+    shutil.copytree(scanned_once.data_dir, loopai.data_dir, symlinks=True)
+    return scanned_once
+
+
+def test_tasks_are_found_judged_and_kept_for_generate(loopai: Loopai, scanned: Scanned) -> None:
+    file, done = scanned.file, scanned.done
     assert "1 of 461 lines are no calls" in done.err
     found = json.loads(done.out)
     assert (found["calls"], found["skipped"]) == (460, 1)
@@ -94,9 +120,8 @@ def test_a_log_without_tasks_is_said_to_be_one(loopai: Loopai, tmp_path: Path) -
     assert loopai("scan", str(file), "--price-in", "1").code == 2
 
 
-def test_past_calls_become_labels_and_history_of_a_task(loopai: Loopai, tmp_path: Path) -> None:
-    file = log(tmp_path / "calls.jsonl")
-    found = json.loads(loopai("scan", str(file), "-o", "json").out)["tasks"][0]["task_id"]
+def test_past_calls_become_labels_and_history_of_a_task(loopai: Loopai, scanned: Scanned, tmp_path: Path) -> None:
+    found = scanned.done.json["tasks"][0]["task_id"]
     later = [call(f"Is this message spam or ham?\nMessage: win a {n} euro prize", "SPAM", n) for n in range(9)]
     later.append(call("Is this message spam or ham?\nMessage: hello", "I cannot say.", 10))
     more = tmp_path / "more.jsonl"
@@ -116,9 +141,8 @@ def test_past_calls_become_labels_and_history_of_a_task(loopai: Loopai, tmp_path
     assert json.loads(kept[0])["oracle"] == "gpt-test"
 
 
-def test_calls_of_another_task_are_refused(loopai: Loopai, tmp_path: Path) -> None:
-    file = log(tmp_path / "calls.jsonl")
-    tasks = json.loads(loopai("scan", str(file), "-o", "json").out)["tasks"]
+def test_calls_of_another_task_are_refused(loopai: Loopai, scanned: Scanned, tmp_path: Path) -> None:
+    tasks = scanned.done.json["tasks"]
     other = tmp_path / "other.jsonl"
     other.write_text(
         "".join(

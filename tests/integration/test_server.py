@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.bars import SOAK, TIMED, within
 
 from loopai_runtime.artifacts.store import ArtifactStore
 from loopai_runtime.layout import Layout
 from loopai_runtime.models import Complexity, ExecutionRecord, ProgramArtifact, SynthesisStrategy, VersionStatus
 
-SOAK = float(os.environ.get("LOOPAI_SOAK", "0.05"))
 SPAM = "def run(x):\n    return 'spam' if 'win' in x['text'].lower() else 'ham'\n"
 SCORED = "def run(x):\n    return 'spam'\n\ndef score(x):\n    return 'spam', x.get('sure', 0.5)\n"
 HANG = "def run(x):\n    while 'hang' in x['text']:\n        pass\n    return 'ham'\n"
@@ -70,7 +70,7 @@ class Server:
     def call(
         self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
     ) -> tuple[int, Any, dict[str, str]]:
-        connection = http.client.HTTPConnection(self.host, self.port, timeout=20)
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=120)
         try:
             raw = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
             connection.request(method, path, raw, headers or {})
@@ -93,7 +93,7 @@ class Server:
         return [json.loads(line) for line in lines]
 
     def wait_for(self, task: str, version: int) -> None:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 90
         while time.monotonic() < deadline:
             _, body, _ = self.call("GET", "/readyz")
             if body["tasks"].get(task, {}).get("version") == version:
@@ -108,7 +108,7 @@ def serving(root: Path, *args: object, before: str = "", **environment: str) -> 
     try:
         assert process.stdout is not None
         url = process.stdout.readline().decode().strip()
-        assert url, (process.wait(5), process.stderr.read() if process.stderr else b"")
+        assert url, (process.wait(60), process.stderr.read() if process.stderr else b"")
         host, _, port = url.split("//")[1].rpartition(":")
         drain = threading.Thread(target=process.stderr.read, daemon=True)  # type: ignore[union-attr]
         drain.start()
@@ -116,7 +116,7 @@ def serving(root: Path, *args: object, before: str = "", **environment: str) -> 
     finally:
         if process.poll() is None:
             process.terminate()
-        process.wait(30)
+        process.wait(90)
 
 
 def launch(root: Path, *args: object, before: str = "", **environment: str) -> subprocess.Popen[bytes]:
@@ -219,10 +219,9 @@ def test_a_program_that_fails_is_a_problem_with_its_execution(server: Server) ->
 
 
 def test_a_program_that_hangs_is_stopped_alone(server: Server) -> None:
-    started = time.monotonic()
-    status, body = server.execute("hang", "hang")
+    with within(2):
+        status, body = server.execute("hang", "hang")
     assert (status, body["error"]["type"]) == (504, "Timeout")
-    assert time.monotonic() - started < 2
     assert server.execute("hang", "fine")[0] == 200
     assert server.records("hang")[-2]["status"] == "timeout"
 
@@ -273,13 +272,13 @@ def test_unknown_paths_methods_tasks_and_encodings(server: Server) -> None:
 
 
 def test_a_body_of_100_mb_is_refused_before_it_is_sent(server: Server) -> None:
-    with socket.create_connection((server.host, server.port), timeout=10) as sock:
+    with socket.create_connection((server.host, server.port), timeout=60) as sock:
         sock.sendall(b"POST /v1/execute/spam HTTP/1.1\r\nHost: x\r\nContent-Length: 104857600\r\n\r\n")
         assert sock.recv(100).startswith(b"HTTP/1.1 413")
 
 
 def test_a_chunked_body_that_grows_too_large_is_cut_off(server: Server) -> None:
-    with socket.create_connection((server.host, server.port), timeout=10) as sock:
+    with socket.create_connection((server.host, server.port), timeout=60) as sock:
         sock.sendall(b"POST /v1/execute/spam HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
         chunk = b"100000\r\n" + b"x" * 0x100000 + b"\r\n"
         with contextlib.suppress(OSError):
@@ -293,7 +292,7 @@ def test_pipelined_requests_are_answered_in_order(server: Server) -> None:
         body = json.dumps({"input": {"text": text}}).encode()
         return b"POST /v1/execute/spam HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
 
-    with socket.create_connection((server.host, server.port), timeout=10) as sock:
+    with socket.create_connection((server.host, server.port), timeout=60) as sock:
         sock.sendall(b"".join(request(text) for text in ("win", "hi", "win", "hi")))
         received = b""
         while received.count(b"execution_id") < 4:
@@ -308,7 +307,7 @@ def test_a_client_that_leaves_harms_nobody(server: Server) -> None:
             b'POST /v1/execute/spam HTTP/1.1\r\nHost: x\r\nContent-Length: 60\r\n\r\n{"input": {"text": "hi"}}'
             + b" " * 60
         )
-        with socket.create_connection((server.host, server.port), timeout=10) as sock:
+        with socket.create_connection((server.host, server.port), timeout=60) as sock:
             sock.sendall(request[:cut])
     assert server.execute("spam")[0] == 200
 
@@ -316,7 +315,7 @@ def test_a_client_that_leaves_harms_nobody(server: Server) -> None:
 def test_a_half_closed_request_is_answered(server: Server) -> None:
     body = b'{"input": {"text": "win"}}'
     for path in (b"/v1/execute/spam", b"/api/v1/tasks/spam/execute?via=asgi"):
-        with socket.create_connection((server.host, server.port), timeout=10) as sock:
+        with socket.create_connection((server.host, server.port), timeout=60) as sock:
             sock.sendall(b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s" % (path, len(body), body))
             sock.shutdown(socket.SHUT_WR)
             received = b"".join(iter(lambda: sock.recv(65536), b""))
@@ -384,7 +383,7 @@ def test_health_metrics_and_documents(server: Server) -> None:
 def test_other_addresses_need_keys_or_leave(tmp_path: Path) -> None:
     add(Layout(tmp_path), "spam", SPAM)
     process = launch(tmp_path, "--host", "0.0.0.0")
-    _, err = process.communicate(timeout=20)
+    _, err = process.communicate(timeout=90)
     assert (process.returncode, b"keys_file" in err) == (2, True)
     with serving(tmp_path, "--host", "0.0.0.0", "--allow-anonymous") as server:
         assert server.execute("spam")[0] == 200
@@ -412,7 +411,7 @@ def test_with_a_keys_file_only_its_keys_enter(tmp_path: Path) -> None:
         bearer = {"Authorization": f"Bearer {key}"}
         assert server.call("POST", "/execute", body, bearer)[0] == 200
         keys("revoke", key.split("_")[1])
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while server.call("POST", "/execute", body, bearer)[0] != 401:
             assert time.monotonic() < deadline
             time.sleep(0.1)
@@ -428,25 +427,27 @@ def test_tls_is_1_3_and_nothing_older(tmp_path: Path) -> None:
     with serving(tmp_path, "--tls-cert", cert, "--tls-key", key) as server:
         context = ssl.create_default_context(cafile=str(cert))
         context.check_hostname = False
-        connection = http.client.HTTPSConnection(server.host, server.port, context=context, timeout=10)
+        connection = http.client.HTTPSConnection(server.host, server.port, context=context, timeout=60)
         connection.request("POST", "/execute", json.dumps({"input": {"text": "win"}}))
         assert json.loads(connection.getresponse().read())["output"] == "spam"
         old = ssl.create_default_context(cafile=str(cert))
         old.check_hostname = False
         old.maximum_version = ssl.TLSVersion.TLSv1_2
-        with socket.create_connection((server.host, server.port), timeout=10) as raw, pytest.raises(ssl.SSLError):
+        with socket.create_connection((server.host, server.port), timeout=60) as raw, pytest.raises(ssl.SSLError):
             old.wrap_socket(raw)
 
 
 def test_a_key_gets_no_more_than_its_rate(tmp_path: Path) -> None:
     add(Layout(tmp_path), "spam", SPAM)
     with serving(tmp_path, LOOPAI_SERVER__RATE_LIMIT="5") as server:
-        answers = [server.call("POST", "/execute", {"input": {"text": "win"}}) for _ in range(20)]
-        statuses = [status for status, _, _ in answers]
+        statuses: list[int] = []
+        began = time.monotonic()
+        while statuses.count(429) < 3:
+            status, _, headers = server.call("POST", "/execute", {"input": {"text": "win"}})
+            statuses.append(status)
+            assert statuses.count(200) <= 5 + 5 * (time.monotonic() - began)
         assert statuses[:5] == [200] * 5
-        assert statuses.count(429) >= 10
-        refused = next(headers for status, _, headers in answers if status == 429)
-        assert refused["retry-after"] == "1"
+        assert headers["retry-after"] == "1"
         items = [{"input": {"text": "win"}}] * 50
         assert server.call("POST", "/api/v1/tasks/spam/batch", {"items": items})[0] == 429
         assert len(server.records("spam")) == statuses.count(200)
@@ -463,7 +464,7 @@ def test_traceparent_goes_into_the_log(tmp_path: Path) -> None:
     server.call("POST", "/execute", {"input": {"text": "win"}}, {"traceparent": trace})
     server.call("POST", "/execute", {"input": {"text": 5}}, {"traceparent": trace})
     process.terminate()
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=90)
     traced = [line for line in map(json.loads, err.splitlines()) if line.get("traceparent") == trace]
     assert [line.get("status") for line in traced] == [200, 422]
 
@@ -472,34 +473,35 @@ def test_traceparent_goes_into_the_log(tmp_path: Path) -> None:
 
 
 def test_sigterm_drains_and_exits_0(tmp_path: Path) -> None:
-    add(Layout(tmp_path), "hang", HANG, timeout_ms=1500)
+    add(Layout(tmp_path), "hang", HANG, timeout_ms=3000)
     with serving(tmp_path) as server:
         answer: list[Any] = []
         caller = threading.Thread(target=lambda: answer.append(server.execute("hang", "hang")))
         caller.start()
-        time.sleep(0.3)
+        while "loopai_in_flight 1.0" not in server.call("GET", "/metrics")[1]:
+            assert not answer
         server.process.send_signal(signal.SIGTERM)
-        caller.join(20)
+        caller.join(60)
         assert answer[0][0] == 504
-        assert server.process.wait(20) == 0
+        assert server.process.wait(60) == 0
 
 
 def test_a_second_server_says_who_has_the_directory_or_the_port(tmp_path: Path) -> None:
     add(Layout(tmp_path), "spam", SPAM)
     with serving(tmp_path) as server:
         second = launch(tmp_path)
-        _, err = second.communicate(timeout=20)
+        _, err = second.communicate(timeout=90)
         assert (second.returncode, f"process {server.process.pid}".encode() in err) == (6, True)
         other = tmp_path / "other"
         third = launch(other, "--port", server.port)
-        _, err = third.communicate(timeout=20)
+        _, err = third.communicate(timeout=90)
         assert (third.returncode, b"cannot listen" in err) == (6, True)
 
 
 def test_an_unknown_task_is_not_found(tmp_path: Path) -> None:
     add(Layout(tmp_path), "spam", SPAM)
     process = launch(tmp_path, "--task-id", "spma")
-    _, err = process.communicate(timeout=20)
+    _, err = process.communicate(timeout=90)
     assert (process.returncode, b"did you mean" in err) == (5, True)
 
 
@@ -532,7 +534,7 @@ def test_a_version_that_does_not_load_leaves_the_old_one_serving(tmp_path: Path)
     add(layout, "spam", SPAM)
     with serving(tmp_path) as server:
         add(layout, "spam", "import os\ndef run(x):\n    return os.getcwd()\n")
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 90
         while "trouble" not in server.call("GET", "/readyz")[1]["tasks"]["spam"]:
             assert time.monotonic() < deadline
             time.sleep(0.05)
@@ -599,7 +601,7 @@ def test_kill_9_loses_nothing_that_was_acknowledged(tmp_path: Path, fsync: str) 
             stop = threading.Event()
 
             def work(server: Server = server, stop: threading.Event = stop) -> None:
-                connection = http.client.HTTPConnection(server.host, server.port, timeout=5)
+                connection = http.client.HTTPConnection(server.host, server.port, timeout=60)
                 body = json.dumps({"input": {"text": "win " * 50}})
                 with contextlib.suppress(OSError, http.client.HTTPException, ValueError):
                     while not stop.is_set():
@@ -609,7 +611,9 @@ def test_kill_9_loses_nothing_that_was_acknowledged(tmp_path: Path, fsync: str) 
             workers = [threading.Thread(target=work) for _ in range(8)]
             for worker in workers:
                 worker.start()
-            time.sleep(0.4)
+            enough = len(acknowledged) + 60
+            while len(acknowledged) < enough and any(worker.is_alive() for worker in workers):
+                time.sleep(0.01)
             server.process.kill()
             stop.set()
             for worker in workers:
@@ -634,7 +638,7 @@ def test_versions_switch_under_load_without_a_failed_request(tmp_path: Path) -> 
 
         def work() -> None:
             nonlocal count
-            connection = http.client.HTTPConnection(server.host, server.port, timeout=20)
+            connection = http.client.HTTPConnection(server.host, server.port, timeout=60)
             while not stop.is_set():
                 connection.request("POST", "/execute", json.dumps({"input": {"text": "x"}}))
                 response = connection.getresponse()
@@ -675,8 +679,8 @@ def test_slow_clients_do_not_keep_others_waiting(tmp_path: Path) -> None:
                 started = time.monotonic()
                 assert server.execute("spam")[0] == 200
                 times.append(time.monotonic() - started)
-            assert sorted(times)[180] < 0.5
-            sockets[0].settimeout(20)
+            assert not TIMED or sorted(times)[180] < 0.5
+            sockets[0].settimeout(60)
             assert sockets[0].recv(10) == b""  # cut off
         finally:
             for sock in sockets:

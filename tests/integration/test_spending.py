@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import signal
 import subprocess
@@ -13,11 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.bars import SOAK
 
 from loopai_runtime.layout import Layout
 from loopai_runtime.ledger import nano, read
-
-SOAK = float(os.environ.get("LOOPAI_SOAK", "0.05"))
 
 # Spends as it is told, a command line a run: sets aside, then settles for less, for nothing, or never.
 SPENDS = """

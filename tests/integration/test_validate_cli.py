@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import io
 import json
-import os
 import random
 import signal
 import sys
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.bars import SOAK, within
 
 from loopai_runtime.cli.main import run_line
 from loopai_runtime.config import Config
@@ -190,9 +190,8 @@ def test_options_that_do_not_fit_are_named_with_their_place(tmp_path: Path) -> N
 def test_an_oracle_that_is_down_is_one_line_and_is_not_asked_on_and_on(tmp_path: Path) -> None:
     task = Task(tmp_path / "data", kind="http", url="http://127.0.0.1:9/", timeout_s=1)
     task.log(300)
-    started = time.monotonic()
-    done = task.run()
-    assert time.monotonic() - started < 30
+    with within(30):
+        done = task.run()
     assert done.code == 3
     assert done.json["judged"] == 0
     assert done.json["asked"] < 100
@@ -293,7 +292,7 @@ def test_killed_in_the_middle_it_goes_on_where_it_was(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_killed_at_any_moment_however_often_it_judges_each_execution_once(tmp_path: Path) -> None:
-    kills = max(4, int(200 * float(os.environ.get("LOOPAI_SOAK", "0.05"))))
+    kills = max(4, int(200 * SOAK))
     count = tmp_path / "asked"
     code = f"import time\nopen({str(count)!r}, 'ab').write(b'x')\ntime.sleep(0.01)"
     task = Task(tmp_path / "data", kind="command", command=script(tmp_path, code), concurrency=1)

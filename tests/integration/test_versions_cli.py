@@ -206,7 +206,7 @@ def test_on_a_terminal_the_reason_is_asked_for(two: Loopai) -> None:
     ) as process:  # fmt: skip
         os.close(theirs)
         os.write(ours, b"asked and answered\n")
-        assert process.wait(60) == 0
+        assert process.wait(180) == 0
     os.close(ours)
     assert "asked and answered" in two("show", TASK).out
 

@@ -446,7 +446,7 @@ def test_two_at_once_make_two_versions(loopai: Loopai, write_spec: Callable[...,
             )
             for _ in range(2)
         ]
-        ends = [process.communicate(timeout=110) for process in started]
+        ends = [process.communicate(timeout=300) for process in started]
     assert [process.returncode for process in started] == [0, 0], ends
     listed = loopai("versions", "tiny", "-o", "json").json
     assert sorted(row["version"] for row in listed) == [1, 2]

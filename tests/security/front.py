@@ -24,7 +24,7 @@ from tests.security.os_attacks.stage import PR_SET_PTRACER, Stage
 from loopai_runtime.sandbox.pool import run_program
 
 SECRET = "STAGE_SECRET"
-_SECONDS = 5.0
+_SECONDS = 20.0
 _BARE = """
 import json, os, sys
 if int(sys.argv[1]) != 3:

@@ -9,7 +9,6 @@ import ast
 import builtins
 import importlib
 import keyword
-import os
 import re
 import sys
 import time
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.bars import SOAK
 from tests.security.corpus import CORPUS
 from tests.security.harness import PING, Canary
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.slow
 
-SHARE = float(os.environ.get("LOOPAI_SOAK", "0.05"))
+SHARE = SOAK
 PER_SECOND = 30
 EXAMPLES = max(20, int(SHARE * 300 * PER_SECOND / 2))
 LIMITS = {"timeout_ms": 100, "memory_mb": 128}

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import random
 import resource
 import socket
@@ -17,6 +16,7 @@ import time
 from collections.abc import Callable
 
 import pytest
+from tests.bars import SOAK
 
 from loopai_runtime.sandbox import protocol
 from loopai_runtime.sandbox.executor import Job
@@ -26,7 +26,7 @@ from loopai_runtime.sandbox.reactor import SmallLoop
 from loopai_runtime.sandbox.records import Outcome
 from loopai_runtime.sandbox.scheduler import Scheduler, Settings
 
-FRAMES = round(1_000_000 * float(os.environ.get("LOOPAI_SOAK", "0.05")))
+FRAMES = round(1_000_000 * SOAK)
 
 
 class Liar:

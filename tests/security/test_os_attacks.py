@@ -31,7 +31,7 @@ ENOUGH = 45
 USERS = ("us", "nobody")
 SOURCE = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
-_SECONDS = 120
+_SECONDS = 600
 
 
 needs_cage = pytest.mark.skipif(sys.platform != "linux", reason="the operating-system cage is Linux's")

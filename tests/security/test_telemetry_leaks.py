@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 import random
 import re
 import string
@@ -18,6 +17,7 @@ from typing import Any
 
 import pytest
 from faker import Faker
+from tests.bars import SOAK
 from tests.bench.redaction import items
 from tests.executions import execution
 
@@ -30,7 +30,6 @@ from loopai_runtime.models import ValidationRecord, new_id, utc_now
 from loopai_runtime.redaction import Redactor
 from loopai_runtime.telemetry.wire import Answer
 
-SOAK = float(os.environ.get("LOOPAI_SOAK", "0.05"))
 KINDS = {"EMAIL", "CARD", "IP", "IBAN", "SSN", "URL", "PHONE", "SECRET"}
 TEXTS = (
     "{}",

@@ -113,7 +113,7 @@ def test_two_processes_keep_one_chain(layout: Layout) -> None:
         "audit = Audit(Layout(sys.argv[1]))\nfor i in range(60): audit.record('llm', who=sys.argv[2], i=i)"
     )
     running = [subprocess.Popen([sys.executable, "-c", code, str(layout.root), who]) for who in "ab"]
-    assert [process.wait(60) for process in running] == [0, 0]
+    assert [process.wait(180) for process in running] == [0, 0]
     assert verify(layout) == []
     assert sum(path.read_bytes().count(b"\n") for path in layout.audit.glob("*.jsonl")) == 120
 

@@ -116,7 +116,7 @@ def test_a_write_that_does_not_fit_is_refused_and_leaves_whole_lines(tmp_path: P
     results = context.Queue()
     child = context.Process(target=_append_under_a_size_limit, args=(str(tmp_path), len(before) + 100, results))
     child.start()
-    assert "full" in (said := results.get(timeout=30)) or "limit" in said
+    assert "full" in (said := results.get(timeout=120)) or "limit" in said
     child.join()
     assert path.read_bytes() == before
 

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import math
-import os
 import random
 import statistics
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import pytest
+from tests.bars import SOAK
 
 from loopai_runtime.evalues import highest_share, independence, mean_above, share_above
 from loopai_runtime.rollout import Decision, Evidence, Failures, State, decide
 
-SOAK = float(os.environ.get("LOOPAI_SOAK", "0.05"))
 STATE = State(10, 0.0, min_labels=20, min_dwell_s=60, max_labels=1000)
 SEEN = Evidence(now=100.0, shadowed=1000, differed=100, labelled=(1,) * 60)
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import socket
-import time
 from typing import Any
 
 import pytest
+from tests.bars import within
 
 from loopai_runtime.schemas import MAX_FAULTS, Schema, SchemaFault
 
@@ -109,9 +109,10 @@ def test_the_drafts_in_use_are_known(draft: str) -> None:
 
 def test_a_pattern_cannot_stop_the_process() -> None:
     schema = Schema({"pattern": "^(a+)+$"})
-    started = time.monotonic()
-    assert not schema.accepts("a" * 50_000 + "!")
-    assert time.monotonic() - started < 1
+    with within(1):
+        assert not schema.accepts(
+            "a" * 50_000 + "!"
+        )  # where one alternative after another is tried, it never ends
 
 
 def test_formats_are_checked() -> None:

@@ -29,7 +29,7 @@ def run(layout: Layout, until: Path, config: Config, grown: int = 0, tasks: tupl
         log = LiveLog(layout, fsync="never", on_full="reject")
         log.bytes = grown
         work = asyncio.create_task(upkeep.keep_up(config, layout, log, lambda: list(tasks), every_s=0.01))
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             while not until.exists():
                 await asyncio.sleep(0.01)
         work.cancel()
@@ -100,7 +100,7 @@ def test_reports_leave_with_the_settings_and_the_key_of_the_server(tmp_path: Pat
 
     async def main() -> None:
         work = asyncio.create_task(upkeep.keep_reporting(Config.load(flags=flags, environ={}), layout))
-        await asyncio.wait_for(asyncio.to_thread(got.wait, 30), 30)
+        await asyncio.wait_for(asyncio.to_thread(got.wait, 120), 120)
         work.cancel()
         await asyncio.gather(work, return_exceptions=True)
 

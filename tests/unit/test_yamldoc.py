@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.bars import within
 
 from loopai_runtime import yamldoc
 from loopai_runtime.errors import ConfigError, DocumentError
@@ -152,9 +152,8 @@ def test_an_alias_bomb_is_an_error_and_not_an_outage() -> None:
     lines = ["a: &a [x, x, x, x, x, x, x, x, x]"]
     for name, before in zip("bcdefghijk", "abcdefghij", strict=True):
         lines.append(f"{name}: &{name} [{', '.join([f'*{before}'] * 9)}]")
-    started = time.monotonic()
-    assert "aliases expand to too much" in fault("\n".join(lines))
-    assert time.monotonic() - started < 10
+    with within(10):
+        assert "aliases expand to too much" in fault("\n".join(lines))
 
 
 def test_aliases_within_reason_are_expanded() -> None:

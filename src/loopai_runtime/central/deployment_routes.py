@@ -77,6 +77,33 @@ async def put_deployment(call: Call) -> dict[str, Any]:
     return facts
 
 
+async def delete_deployment(call: Call) -> dict[str, Any]:
+    """Its keys are revoked and its tasks taken away; what it reported stays."""
+    platform, by = call.platform, call.caller.key_id
+    tenant_id, deployment_id = call.caller.tenant_id, checked_task(call.params["deployment_id"])
+    mine = (deployments.c.tenant_id == tenant_id, deployments.c.deployment_id == deployment_id)
+
+    def revoke() -> list[str]:
+        with platform.db.read() as connection:
+            if connection.scalar(select(deployments.c.id).where(*mine)) is None:
+                raise NotFound(f"no deployment {deployment_id!r}")
+        its = [key["id"] for key in platform.keys.list(tenant_id) if key["deployment_id"] == deployment_id]
+        for key_id in its:
+            platform.keys.revoke(tenant_id, key_id, by=by)
+        return its
+
+    def write() -> None:
+        with platform.db.write() as connection:
+            connection.execute(delete(deployment_tasks).where(*_its(tenant_id, deployment_id)))
+            connection.execute(delete(deployments).where(*mine))
+            note(connection, tenant_id, by, "deployment.deleted", deployment_id=deployment_id)
+
+    for key_id in await platform.thread(revoke):
+        platform.news.revoked(key_id)
+    await platform.thread(write)
+    return {"deployment_id": deployment_id, "deleted": True}
+
+
 def _its(tenant_id: str, deployment_id: str) -> tuple[Any, ...]:
     return (deployment_tasks.c.tenant_id == tenant_id, deployment_tasks.c.deployment_id == deployment_id)
 
@@ -118,5 +145,13 @@ OPERATIONS = (
         "Make a deployment, and assign it tasks",
         body=Deployment,
         examples={"request": _TASKS, "response": {"deployment_id": "shop-1", **_TASKS}},
+    ),
+    Operation(
+        "DELETE",
+        _AT,
+        delete_deployment,
+        Scope.ADMIN,
+        "Give a deployment up: its keys are revoked, what it reported stays",
+        examples={"response": {"deployment_id": "shop-1", "deleted": True}},
     ),
 )

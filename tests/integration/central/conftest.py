@@ -41,7 +41,7 @@ class PlatformProcess:
         for name, value in headers.items():
             request.add_header(name.replace("_", "-"), value)
         try:
-            with urllib.request.urlopen(request, timeout=20) as response:
+            with urllib.request.urlopen(request, timeout=60) as response:
                 status, found, content = response.status, response.headers, response.read()
         except urllib.error.HTTPError as error:
             status, found, content = error.code, error.headers, error.read()
@@ -94,12 +94,12 @@ def running(root: Path, *args: object, **environment: str) -> Iterator[PlatformP
     try:
         assert process.stdout is not None
         url = process.stdout.readline().decode().strip()
-        assert url, (process.wait(5), log)
+        assert url, (process.wait(60), log)
         yield PlatformProcess(process, root, url, (root / "secrets" / "admin.key").read_text().strip(), log)
     finally:
         if process.poll() is None:
             process.terminate()
-        process.wait(40)
+        process.wait(90)
         draining.join(5)
         for pipe in (process.stdout, process.stderr):
             if pipe is not None:

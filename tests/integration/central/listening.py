@@ -43,7 +43,7 @@ class Listener:
         assert self._process.stderr is not None
         self._said.put(["ended", self._process.stderr.read()])
 
-    def next(self, seconds: float = 20) -> list[Any]:
+    def next(self, seconds: float = 60) -> list[Any]:
         return self._said.get(timeout=seconds)
 
     def until(self, name: str) -> list[list[Any]]:

@@ -83,7 +83,7 @@ def running_s3(place: Path) -> Iterator[S3]:
     finally:
         process.terminate()
         try:
-            process.wait(10)
+            process.wait(30)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
@@ -96,7 +96,7 @@ def _make_bucket(s3: S3, process: subprocess.Popen[bytes], place: Path) -> None:
     import urllib.error
     import urllib.request
 
-    until = time.monotonic() + 60
+    until = time.monotonic() + 120
     while True:
         assert process.poll() is None, (place / "log").read_text()[-3000:]
         assert time.monotonic() < until, (place / "log").read_text()[-3000:]
@@ -118,7 +118,7 @@ def _make_bucket(s3: S3, process: subprocess.Popen[bytes], place: Path) -> None:
         headers = {"Authorization": authorization, "x-amz-date": stamp, "x-amz-content-sha256": empty}
         request = urllib.request.Request(f"{s3.endpoint}/{BUCKET}", b"", headers, method="PUT")
         try:
-            with urllib.request.urlopen(request, timeout=5):
+            with urllib.request.urlopen(request, timeout=30):
                 return
         except (urllib.error.URLError, OSError):
             time.sleep(0.1)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.bars import SOAK, within
 from tests.integration.central.conftest import PlatformProcess, running, zipped
 from tests.integration.central.test_execution import second_tenant
 from tests.integration.test_server import SPAM
@@ -149,9 +150,8 @@ def test_lists_come_in_pages(tmp_path: Path) -> None:
 
 
 def test_ten_thousand_guesses_let_nobody_in_and_lock_nobody_out(tmp_path: Path) -> None:
-    import os
 
-    count = max(300, round(10_000 * float(os.environ.get("LOOPAI_SOAK", "0.05"))))
+    count = max(300, round(10_000 * SOAK))
     with running(tmp_path / "data") as platform:
         key_id = platform.admin_key.split("_")[1]
         said = set()
@@ -220,12 +220,13 @@ def test_health_metrics_and_description(platform: PlatformProcess) -> None:
     assert platform.call("DELETE", "/readyz")[0] == 405
 
 
+@pytest.mark.slow
 def test_a_head_that_never_ends_is_cut_off(platform: PlatformProcess) -> None:
     port = int(platform.url.rpartition(":")[2])
-    with socket.create_connection(("127.0.0.1", port), timeout=20) as slow:
+    began = time.monotonic()
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as slow:
         slow.sendall(b"GET /api/v1/tasks HTTP/1.1\r\nX-Drip: ")
-        began = time.monotonic()
-        for _ in range(30):
+        for _ in range(120):
             try:
                 slow.sendall(b"x")
             except OSError:
@@ -236,12 +237,14 @@ def test_a_head_that_never_ends_is_cut_off(platform: PlatformProcess) -> None:
                     break
             except TimeoutError:
                 continue
-        assert 8 < time.monotonic() - began < 14
+        else:
+            raise AssertionError("it is not cut off")
+        assert time.monotonic() - began > 8
 
 
 def test_every_request_is_in_the_log_without_its_query(platform: PlatformProcess) -> None:
     platform.call("GET", f"/api/v1/tasks/logged-once?access_token={platform.admin_key}")
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not any(b"logged-once" in line for line in platform.log):
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -274,16 +277,11 @@ def test_tls_is_1_3_and_nothing_older(tmp_path: Path) -> None:
 
 def test_a_second_platform_on_the_same_directory_says_so(platform: PlatformProcess) -> None:
     command = [sys.executable, "-m", "loopai_runtime", "central", "start", "--port", "0"]
-    done = subprocess.run([*command, "--data-dir", str(platform.root)], capture_output=True, timeout=30)
+    done = subprocess.run([*command, "--data-dir", str(platform.root)], capture_output=True, timeout=120)
     assert done.returncode == 6
     assert b"already served" in done.stderr
 
 
 def test_it_is_ready_within_two_seconds_from_a_clean_directory(tmp_path: Path) -> None:
-    took = []
-    for n in range(3):
-        began = time.monotonic()
-        with running(tmp_path / str(n)) as platform:
-            assert platform.call("GET", "/readyz")[1] == {"ready": True}
-            took.append(time.monotonic() - began)
-    assert min(took) < 2
+    with within(2), running(tmp_path) as platform:
+        assert platform.call("GET", "/readyz")[1] == {"ready": True}

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import statistics
-import time
 from pathlib import Path
 
 import pytest
+from tests.bars import SOAK, TIMED, within
 from tests.bench.central import execute, push
 from tests.integration.central.conftest import PlatformProcess, running
 from tests.integration.central.listening import Listener
@@ -16,20 +15,18 @@ from tests.integration.test_server import SPAM
 
 from loopai_runtime.flows.bench import percentile
 
-SOAK = float(os.environ.get("LOOPAI_SOAK", "0.05"))
-
 
 @pytest.mark.slow
 def test_executions_at_100_a_second_are_answered_within_100_ms(platform_process: PlatformProcess) -> None:
-    load = execute(platform_process, 100, max(5, 300 * SOAK))
+    load = execute(platform_process, 100 if TIMED else 20, max(5, 300 * SOAK))
     assert (load.failed, load.unanswered) == (0, 0)
-    assert percentile(load.latencies_ms, 0.99) < 100
+    assert not TIMED or percentile(load.latencies_ms, 0.99) < 100
 
 
 @pytest.mark.slow
 def test_2000_clients_of_a_group_have_a_push_within_a_second(platform_process: PlatformProcess) -> None:
     measured = push(platform_process, clients=2000, rounds=5)
-    assert statistics.median(measured.rounds) < 1
+    assert not TIMED or statistics.median(measured.rounds) < 1
     assert measured.kb_per_client < 100
 
 
@@ -39,8 +36,7 @@ def test_sigterm_says_goodbye_to_who_listens(tmp_path: Path, node: Node, transpo
         platform.upload("spam", SPAM)
         with Listener(node, platform.url, platform.admin_key, "spam", transport=transport) as listener:
             listener.until("ready")
-            began = time.monotonic()
-            platform.process.terminate()
-            assert listener.until("closed")
-            assert platform.process.wait(20) == 0
-            assert time.monotonic() - began < 8
+            with within(8):
+                platform.process.terminate()
+                assert listener.until("closed")
+                assert platform.process.wait(60) == 0

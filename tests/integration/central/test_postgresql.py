@@ -55,7 +55,7 @@ def told_once(platform: PlatformProcess, node: Node) -> None:
     status, _, _ = platform.call("PUT", "/api/v1/tasks/spam/active", {"version": 2})
     assert status == 200
     assert execute(platform, "spam")[1]["output"] == "two"
-    for _ in range(50):  # a heartbeat is written within a second or two
+    for _ in range(600):  # a heartbeat is written within a second or two
         if platform.call("GET", "/api/v1/deployments/shop-1")[1]["versions"]:
             return
         time.sleep(0.1)

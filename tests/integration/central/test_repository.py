@@ -7,6 +7,7 @@ import hashlib
 import http.client
 import io
 import json
+import statistics
 import struct
 import threading
 import time
@@ -17,6 +18,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from tests.bars import TIMED, within
 from tests.integration.central.conftest import PlatformProcess, running, zipped
 from tests.integration.central.s3 import BUCKET, running_s3
 
@@ -59,9 +61,8 @@ def test_what_is_downloaded_is_the_artifact_signed_and_the_same_each_time(
 ) -> None:
     made = zipped("signed", PROGRAM)
     _, said = upload(platform_process, "signed", made)
-    started = time.monotonic()
-    status, content, headers = platform_process.call("GET", f"{API}/signed/v1/download")
-    assert time.monotonic() - started < 5
+    with within(5):
+        status, content, headers = platform_process.call("GET", f"{API}/signed/v1/download")
     assert status == 200
     assert headers["content-type"] == "application/zip"
     digest = hashlib.sha256(content)
@@ -301,9 +302,8 @@ def _lying_sizes() -> bytes:
 def test_a_hostile_bundle_is_refused_and_leaves_nothing(platform_process: PlatformProcess, name: str) -> None:
     made = {"duplicate": _duplicate, "lying sizes": _lying_sizes}
     content = made[name]() if name in made else HOSTILE[name]
-    started = time.monotonic()
-    status, said = upload(platform_process, "hostile", content)
-    assert time.monotonic() - started < 5
+    with within(5):
+        status, said = upload(platform_process, "hostile", content)
     assert status == 422, said
     assert said["type"] in ("urn:loopai:problem:input", "urn:loopai:problem:policy")
     assert len(said["detail"]) < 1000
@@ -329,21 +329,24 @@ def test_a_strangers_signature_is_replaced_by_the_platforms(platform_process: Pl
 def test_programs_that_take_long_to_judge_keep_nobody_else_waiting(platform_process: PlatformProcess) -> None:
     lines = "\n".join(f"def f{n}(a, b):\n    return [a + b * {n} for a in b if a > {n}]" for n in range(1_000))
     bundles = [zipped("slow-to-judge", f"{PROGRAM}\nN = {n}\n{lines}\n") for n in range(8)]
-    worst = 0.0
+    waited: list[float] = []
+    began = time.monotonic()
     with ThreadPoolExecutor(8) as pool:
         under_way = [pool.submit(upload, platform_process, "slow-to-judge", each) for each in bundles]
         while not all(each.done() for each in under_way):
             started = time.monotonic()
             assert platform_process.call("GET", "/api/v1/tasks")[0] == 200
-            worst = max(worst, time.monotonic() - started)
+            waited.append(time.monotonic() - started)
     assert [each.result()[0] for each in under_way] == [201] * 8
-    assert worst < 1.0
+    # Who had to wait for one of eight judgements would have waited for an eighth of the time.
+    assert statistics.median(waited) < (time.monotonic() - began) / 16
+    assert not TIMED or max(waited) < 1.0
 
 
 def test_a_body_without_end_is_cut_off(platform_process: PlatformProcess) -> None:
     place = urlsplit(platform_process.url)
     for headers, sent in (({"content-length": str(10**9)}, 0), ({"transfer-encoding": "chunked"}, 60)):
-        connection = http.client.HTTPConnection(place.netloc, timeout=20)
+        connection = http.client.HTTPConnection(place.netloc, timeout=60)
         connection.putrequest("POST", f"{API}/endless/upload")
         for name, value in {"authorization": f"Bearer {platform_process.admin_key}", **headers}.items():
             connection.putheader(name, value)

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from tests.bars import SOAK
 from tests.integration.central.conftest import running
 from tests.integration.test_server import SPAM
 
-SOAK = float(os.environ.get("LOOPAI_SOAK", "0.05"))
 _HERE = {"task_id": "spam", "deployment_id": "shop", "version": "v1"}
 
 

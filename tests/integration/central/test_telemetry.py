@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.bars import SOAK
 from tests.executions import execution
 
 from loopai_runtime.config import Config
@@ -27,7 +28,6 @@ from loopai_runtime.testing import Fault, FaultProxy, ScriptedClock
 
 from .conftest import PlatformProcess
 
-SOAK = float(os.environ.get("LOOPAI_SOAK", "0.05"))
 FAULTS: tuple[Fault, ...] = ("refuse", "lose", "reset", "error", "slow", "twice")
 
 
@@ -189,7 +189,7 @@ def test_the_command_shows_sends_and_tells(platform_process: PlatformProcess, tm
 
     def loopai(*args: str, **more: str) -> subprocess.CompletedProcess[bytes]:
         command = [sys.executable, "-m", "loopai_runtime", "telemetry", *args]
-        return subprocess.run(command, capture_output=True, env=environ | more, timeout=60)
+        return subprocess.run(command, capture_output=True, env=environ | more, timeout=120)
 
     shown = loopai("preview")
     assert shown.returncode == 0, shown.stderr

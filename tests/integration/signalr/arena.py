@@ -211,7 +211,7 @@ class Arena:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}{self.path}"
 
-    def on(self, work: Coroutine[Any, Any, T], timeout_s: float = 20) -> T:
+    def on(self, work: Coroutine[Any, Any, T], timeout_s: float = 60) -> T:
         return asyncio.run_coroutine_threadsafe(work, self.loop).result(timeout_s)
 
 
@@ -239,7 +239,7 @@ def arena(make: Callable[[], Hub], log_level: str = "info", port: int = 0, path:
 
     thread = threading.Thread(target=asyncio.run, args=(run(),), daemon=True)
     thread.start()
-    assert started.wait(20)
+    assert started.wait(60)
     found: Arena = box["arena"]
     try:
         yield found
@@ -247,7 +247,7 @@ def arena(make: Callable[[], Hub], log_level: str = "info", port: int = 0, path:
         with contextlib.suppress(Exception):
             found.on(found.hub.close(1), 5)
         box["server"].should_exit = True
-        thread.join(10)
+        thread.join(60)
 
 
 class Wire:
@@ -280,7 +280,7 @@ class Wire:
 
     async def cut_in_use(self) -> None:
         """Cut as soon as there is something to cut."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while not self._open:
                 await asyncio.sleep(0.005)
         self.cut()

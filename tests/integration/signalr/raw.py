@@ -23,13 +23,13 @@ def headers(token: str | None = ANN) -> dict[str, str]:
 
 @contextmanager
 def http(token: str | None = ANN) -> Iterator[httpx.Client]:
-    with httpx.Client(headers=headers(token), timeout=20) as client:
+    with httpx.Client(headers=headers(token), timeout=120) as client:
         yield client
 
 
 def negotiate(server: Arena, token: str | None = ANN, **query: str) -> dict[str, Any]:
     answer = httpx.post(
-        f"{server.url}/negotiate", params={"negotiateVersion": "1"} | query, headers=headers(token)
+        f"{server.url}/negotiate", params={"negotiateVersion": "1"} | query, headers=headers(token), timeout=60
     )
     assert answer.status_code == 200, answer.text
     found: dict[str, Any] = answer.json()
@@ -47,7 +47,7 @@ class Socket:
         for message in messages:
             self.connection.send(message if isinstance(message, (str, bytes)) else json.dumps(message) + SEPARATOR)
 
-    def read(self, timeout_s: float = 5) -> dict[str, Any]:
+    def read(self, timeout_s: float = 60) -> dict[str, Any]:
         """The next message that is no ping."""
         while True:
             while not self._held:
@@ -59,7 +59,7 @@ class Socket:
             if message.get("type") != 6:
                 return message
 
-    def completion(self, invocation_id: str, timeout_s: float = 5) -> dict[str, Any]:
+    def completion(self, invocation_id: str, timeout_s: float = 60) -> dict[str, Any]:
         while (message := self.read(timeout_s)).get("type") != 3 or message["invocationId"] != invocation_id:
             pass
         return message
@@ -68,7 +68,7 @@ class Socket:
         self.send({"type": 1, "invocationId": invocation_id, "target": target, "arguments": list(arguments)})
         return self.completion(invocation_id)
 
-    def drain(self, timeout_s: float = 5) -> tuple[int | None, bytes]:
+    def drain(self, timeout_s: float = 60) -> tuple[int | None, bytes]:
         """How the socket was closed, and all bytes before."""
         heard = b""
         try:
@@ -78,7 +78,7 @@ class Socket:
         except ConnectionClosed as exc:
             return (exc.rcvd.code if exc.rcvd else None), heard
 
-    def end(self, timeout_s: float = 5) -> tuple[int | None, dict[str, Any] | None]:
+    def end(self, timeout_s: float = 60) -> tuple[int | None, dict[str, Any] | None]:
         """How the socket was closed, and the last message before."""
         last = None
         try:
@@ -102,7 +102,7 @@ def socket(
         yield found
 
 
-def eventually(condition: Any, timeout_s: float = 5) -> None:
+def eventually(condition: Any, timeout_s: float = 60) -> None:
     ends = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < ends, "never"

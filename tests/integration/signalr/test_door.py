@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import socket as sockets
 import threading
 import time
 from collections.abc import Iterator
@@ -12,7 +13,8 @@ from collections.abc import Iterator
 import httpx
 import msgpack
 import pytest
-from tests.integration.signalr.arena import ANN, Arena, arena, make_hub
+from tests.bars import within
+from tests.integration.signalr.arena import ANN, PATH, Arena, arena, make_hub
 from tests.integration.signalr.raw import HANDSHAKE, connections, eventually, headers, http, negotiate, socket
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
@@ -25,12 +27,12 @@ BOB = "token-of-bob"
 
 @pytest.fixture(scope="module")
 def hasty() -> Iterator[Arena]:
-    """A hub that waits for nobody."""
-    times = dict.fromkeys(
-        ("keep_alive_s", "handshake_timeout_s", "disconnect_timeout_s", "reconnect_window_s", "poll_timeout_s"),
-        0.5,
+    """A hub that waits for nobody long."""
+    soon = dict.fromkeys(("keep_alive_s", "poll_timeout_s"), 0.5)
+    later = dict.fromkeys(
+        ("handshake_timeout_s", "disconnect_timeout_s", "reconnect_window_s", "client_timeout_s"), 3
     )
-    with arena(lambda: make_hub(**times, client_timeout_s=1.5, result_timeout_s=0.2)) as found:
+    with arena(lambda: make_hub(**soon, **later, result_timeout_s=0.2)) as found:
         yield found
 
 
@@ -171,10 +173,9 @@ def poll(client: httpx.Client, server: Arena, token: str) -> httpx.Response:
 def test_the_first_poll_returns_at_once_and_empty(server: Arena) -> None:
     token = negotiate(server)["connectionToken"]
     with http() as client:
-        before = time.monotonic()
-        first = poll(client, server, token)
+        with within(1):
+            first = poll(client, server, token)
         assert (first.status_code, first.content) == (200, b"")
-        assert time.monotonic() - before < 1
         assert client.post(server.url, params={"id": token}, content=HANDSHAKE).status_code == 200
         heard = poll(client, server, token)
         assert heard.content.startswith(b"{}\x1e")
@@ -192,7 +193,17 @@ def shaken(client: httpx.Client, server: Arena) -> str:
     heard = b""
     while b"Welcome" not in heard:
         heard += poll(client, server, token).content
+    eventually(lambda: not polls(server))
     return token
+
+
+def polls(server: Arena) -> int:
+    """How many polls are waiting."""
+
+    async def count() -> int:
+        return sum(connection.polling for connection in server.hub.connections)
+
+    return server.on(count())
 
 
 def test_a_newer_poll_ends_the_older(server: Arena) -> None:
@@ -201,22 +212,24 @@ def test_a_newer_poll_ends_the_older(server: Arena) -> None:
         answers: list[httpx.Response] = []
         older = threading.Thread(target=lambda: answers.append(poll(client, server, token)))
         older.start()
-        time.sleep(0.1)
+        eventually(lambda: polls(server))
         newer = threading.Thread(target=lambda: answers.append(poll(client, server, token)))
         newer.start()
-        older.join(5)
+        older.join(60)
         assert [each.status_code for each in answers] == [204]
         client.delete(server.url, params={"id": token})
-        newer.join(5)
+        newer.join(60)
         assert [each.status_code for each in answers] == [204, 204]
 
 
 def test_a_poll_that_is_left_loses_no_message(server: Arena) -> None:
     with http() as client:
         token = shaken(client, server)
-        with pytest.raises(httpx.ReadTimeout):
-            client.get(server.url, params={"id": token}, timeout=0.2)
-        time.sleep(0.1)
+        with sockets.create_connection(("127.0.0.1", server.port)) as line:
+            head = f"GET {PATH}?id={token} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {ANN}\r\n\r\n"
+            line.sendall(head.encode())
+            eventually(lambda: polls(server))
+        eventually(lambda: not polls(server))
         call = {"type": 1, "invocationId": "1", "target": "Add", "arguments": [1, 2]}
         client.post(server.url, params={"id": token}, content=json.dumps(call) + "\x1e")
         assert poll(client, server, token).content == b'{"type":3,"invocationId":"1","result":3}\x1e'
@@ -242,7 +255,7 @@ def test_a_poll_without_news_ends_empty(hasty: Arena) -> None:
 def test_events_begin_at_once(server: Arena) -> None:
     token = negotiate(server)["connectionToken"]
     with http() as client, client.stream(
-        "GET", server.url, params={"id": token}, headers={"accept": "text/event-stream"}, timeout=2
+        "GET", server.url, params={"id": token}, headers={"accept": "text/event-stream"}, timeout=60
     ) as events:  # fmt: skip
         assert events.headers["content-type"].startswith("text/event-stream")
         raw = events.iter_raw()
@@ -295,7 +308,7 @@ def test_handshakes_that_fail(server: Arena, request_: str, error: str) -> None:
 def test_events_carry_no_binary_protocol(server: Arena) -> None:
     token = negotiate(server)["connectionToken"]
     with http() as client, client.stream(
-        "GET", server.url, params={"id": token}, headers={"accept": "text/event-stream"}, timeout=2
+        "GET", server.url, params={"id": token}, headers={"accept": "text/event-stream"}, timeout=60
     ) as events:  # fmt: skip
         raw = events.iter_raw()
         next(raw)
@@ -423,13 +436,14 @@ def test_uploads_have_ids_of_their_own(server: Arena, stream_ids: list[str]) -> 
 
 def test_on_disconnect_comes_after_on_connect() -> None:
     events: list[str] = []
+    gone = threading.Event()
 
     def make() -> Hub:
         hub = make_hub()
 
         async def arrive(_connection: object) -> None:
             events.append("arriving")
-            await asyncio.sleep(0.3)
+            await asyncio.to_thread(gone.wait, 60)
             events.append("arrived")
 
         async def leave(_connection: object, _error: str | None) -> None:
@@ -441,6 +455,7 @@ def test_on_disconnect_comes_after_on_connect() -> None:
     with arena(make) as server:
         with socket(server):
             eventually(lambda: events == ["arriving"])
+        gone.set()
         eventually(lambda: "left" in events)
     assert events == ["arriving", "arrived", "left"]
 
@@ -448,14 +463,14 @@ def test_on_disconnect_comes_after_on_connect() -> None:
 def test_a_quiet_socket_is_pinged(hasty: Arena) -> None:
     with socket(hasty) as found:
         assert found.read()["target"] == "Welcome"
-        assert found.connection.recv(5) == '{"type":6}\x1e'
+        assert found.connection.recv(60) == '{"type":6}\x1e'
 
 
 def test_a_client_that_says_nothing_is_gone(hasty: Arena) -> None:
     with socket(hasty) as found:
         before = time.monotonic()
         found.end()
-        assert 1 < time.monotonic() - before < 4
+        assert time.monotonic() - before > 1
 
 
 def test_a_client_that_never_shakes_hands_is_gone(hasty: Arena) -> None:
@@ -504,21 +519,21 @@ def test_nothing_numbered_comes_before_a_stateful_client_has_spoken(server: Aren
     token = negotiate(server, useStatefulReconnect="true")["connectionToken"]
     with socket(server, token, shake=None) as found:
         found.send('{"protocol":"json","version":2}\x1e')
-        assert found.connection.recv(5) == "{}\x1e"
+        assert found.connection.recv(60) == "{}\x1e"
         with pytest.raises(TimeoutError):
             found.connection.recv(0.5)
         found.send({"type": 6})
         assert found.read()["target"] == "Welcome"
 
 
-def test_a_client_that_takes_its_leave_is_not_waited_for(server: Arena) -> None:
-    token = negotiate(server, useStatefulReconnect="true")["connectionToken"]
-    before = connections(server)
-    with socket(server, token) as found:
-        assert found.invoke("Add", 1, 2)["result"] == 3
-        found.send({"type": 7})
-        assert found.end()[0] == 1000
-    assert connections(server) == before - 1
+def test_a_client_that_takes_its_leave_is_not_waited_for() -> None:
+    with arena(lambda: make_hub(reconnect_window_s=3600)) as server:
+        token = negotiate(server, useStatefulReconnect="true")["connectionToken"]
+        with socket(server, token) as found:
+            assert found.invoke("Add", 1, 2)["result"] == 3
+            found.send({"type": 7})
+            assert found.end()[0] == 1000
+        eventually(lambda: connections(server) == 0)
 
 
 def test_a_hub_that_closes_asks_everyone_to_come_back() -> None:
@@ -528,13 +543,13 @@ def test_a_hub_that_closes_asks_everyone_to_come_back() -> None:
         answers: list[httpx.Response] = []
         waiting = threading.Thread(target=lambda: answers.append(poll(client, server, token)))
         waiting.start()
-        time.sleep(0.1)
+        eventually(lambda: polls(server))
         server.on(server.hub.close(2))
-        waiting.join(5)
+        waiting.join(60)
         assert found.end() == (1000, {"type": 7, "allowReconnect": True})
         assert answers[0].content == b'{"type":7,"allowReconnect":true}\x1e'
         assert httpx.post(f"{server.url}/negotiate", headers=headers()).status_code == 503
-        assert connections(server) == 0
+        eventually(lambda: connections(server) == 0)
 
 
 def test_a_user_has_so_many_connections_and_no_more() -> None:

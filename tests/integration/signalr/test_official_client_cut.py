@@ -24,7 +24,7 @@ def test_five_cuts_lose_and_repeat_nothing(server: Arena, node: Node, protocol: 
                 for _ in range(5):
                     await asyncio.sleep(0.3)
                     await wire.cut_in_use()
-                out, err = await asyncio.to_thread(process.communicate, timeout=60)
+                out, err = await asyncio.to_thread(process.communicate, timeout=180)
             finally:
                 process.kill()
             assert process.returncode == 0, err
@@ -50,7 +50,7 @@ def test_it_comes_back_after_a_cut(server: Arena, node: Node, transport: str) ->
                 assert await asyncio.to_thread(process.stdout.readline) == "ready\n"
                 await asyncio.sleep(0.2)
                 await wire.cut_in_use()
-                out, _ = await asyncio.to_thread(process.communicate, timeout=60)
+                out, _ = await asyncio.to_thread(process.communicate, timeout=180)
             finally:
                 process.kill()
             return out

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gc
 import socket
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -25,12 +26,19 @@ def way(request: pytest.FixtureRequest) -> dict[str, Any]:
     return {"protocol": protocol, "stateful": stateful}
 
 
-def run(work: Callable[[], Awaitable[None]], timeout_s: float = 30) -> None:
+def run(work: Callable[[], Awaitable[None]], timeout_s: float = 120) -> None:
     asyncio.run(asyncio.wait_for(work(), timeout_s))
 
 
 def client(url: str, token: Any = ANN, **options: Any) -> HubClient:
     return HubClient(url, token=token, reconnect_s=(0.05, 0.5), **options)
+
+
+async def failed(hub: HubClient) -> None:
+    """Until it has tried in vain."""
+    async with asyncio.timeout(60):
+        while hub.last_error is None:
+            await asyncio.sleep(0.01)
 
 
 async def numbers(count: int) -> AsyncIterator[int]:
@@ -45,7 +53,7 @@ def test_calls_and_is_called(server: Arena, way: dict[str, Any]) -> None:
         heard: list[Any] = []
         hub.on("Welcome", heard.append)
         async with hub:
-            await hub.connected(5)
+            await hub.connected(60)
             assert hub.connection_id
             assert await hub.invoke("Add", 40, 2) == 42
             assert heard == ["ann"]
@@ -73,13 +81,13 @@ def test_calls_and_is_called(server: Arena, way: dict[str, Any]) -> None:
 def test_leaving_a_stream_cancels_it(server: Arena, way: dict[str, Any]) -> None:
     async def work() -> None:
         async with client(server.url, **way) as hub:
-            await hub.connected(5)
+            await hub.connected(60)
             await hub.invoke("Forget")
             async with contextlib.aclosing(hub.stream("Forever")) as items:
                 async for item in items:
                     if item == 3:
                         break
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(60):
                 while "stream over" not in await hub.invoke("Over"):
                     await asyncio.sleep(0.01)
 
@@ -94,7 +102,7 @@ def test_five_cuts_lose_and_repeat_nothing(server: Arena, protocol: str) -> None
             heard: list[int] = []
             hub.on("OnNumber", heard.append)
             async with hub:
-                await hub.connected(5)
+                await hub.connected(60)
                 before = hub.connection_id
                 await hub.invoke("Forget")
                 streamed: list[int] = []
@@ -118,7 +126,7 @@ def test_five_cuts_lose_and_repeat_nothing(server: Arena, protocol: str) -> None
                 assert heard == list(range(COUNT))
                 assert hub.connection_id == before
 
-    run(work, 60)
+    run(work, 240)
 
 
 def test_without_stateful_reconnect_a_cut_is_told_and_overcome(server: Arena) -> None:
@@ -134,18 +142,18 @@ def test_without_stateful_reconnect_a_cut_is_told_and_overcome(server: Arena) ->
         async with Wire(server.port) as wire:
             hub = client(wire.url, on_connected=up, on_disconnected=down)
             async with hub:
-                assert await asyncio.wait_for(events.get(), 5) == "up"
+                assert await asyncio.wait_for(events.get(), 60) == "up"
                 before = hub.connection_id
                 pending = asyncio.create_task(hub.invoke("Hang"))
                 await asyncio.sleep(0.05)
                 wire.cut()
                 with pytest.raises(ConnectionLost):
                     await pending
-                assert await asyncio.wait_for(events.get(), 5) == "down"
-                assert await asyncio.wait_for(events.get(), 5) == "up"
+                assert await asyncio.wait_for(events.get(), 60) == "down"
+                assert await asyncio.wait_for(events.get(), 60) == "up"
                 assert hub.connection_id != before
                 assert await hub.invoke("Add", 1, 1) == 2
-            assert await asyncio.wait_for(events.get(), 5) == "down"
+            assert await asyncio.wait_for(events.get(), 60) == "down"
 
     run(work)
 
@@ -153,12 +161,12 @@ def test_without_stateful_reconnect_a_cut_is_told_and_overcome(server: Arena) ->
 def test_comes_back_after_the_hub_closed_it(server: Arena, way: dict[str, Any]) -> None:
     async def work() -> None:
         async with client(server.url, **way) as hub:
-            await hub.connected(5)
+            await hub.connected(60)
             before = hub.connection_id
             with pytest.raises(ConnectionLost):
                 await hub.invoke("CloseMe", "enough", False)
             assert "enough" in str(hub.last_error)
-            await hub.connected(5)
+            await hub.connected(60)
             assert hub.connection_id != before
             assert await hub.invoke("Add", 1, 1) == 2
 
@@ -170,12 +178,12 @@ def test_comes_back_after_the_hub_was_started_again(way: dict[str, Any]) -> None
         with contextlib.ExitStack() as first:
             server = first.enter_context(arena(make_hub))
             async with client(server.url, **way) as hub:
-                await hub.connected(5)
+                await hub.connected(60)
                 before = hub.connection_id
                 await asyncio.to_thread(first.close)
                 assert not hub.is_connected
                 with arena(make_hub, port=server.port):
-                    await hub.connected(10)
+                    await hub.connected(60)
                     assert hub.connection_id != before
                     assert await hub.invoke("Add", 1, 1) == 2
 
@@ -187,7 +195,7 @@ def test_calls_that_wait_for_a_lost_socket_fail_without_noise(caplog: pytest.Log
         with contextlib.ExitStack() as first:
             server = first.enter_context(arena(make_hub))
             async with Wire(server.port) as wire, client(wire.url, stateful=True) as hub:
-                await hub.connected(5)
+                await hub.connected(60)
                 wire.stop()
                 wire.cut()
                 await asyncio.sleep(0.2)  # until the client looks for another socket
@@ -213,9 +221,9 @@ def test_a_handler_may_call_the_hub(server: Arena, way: dict[str, Any]) -> None:
 
         hub.on("OnNumber", add)
         async with hub:
-            await hub.connected(5)
+            await hub.connected(60)
             await hub.invoke("SendMe", 3)
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(60):
                 while sums != [1, 2, 3]:
                     await asyncio.sleep(0.01)
 
@@ -229,8 +237,9 @@ def test_waits_for_a_hub_that_is_not_there_yet(way: dict[str, Any]) -> None:
 
     async def work() -> None:
         async with client(f"http://127.0.0.1:{port}{PATH}", **way) as hub:
+            await failed(hub)
             with pytest.raises(TimeoutError):
-                await hub.connected(0.3)
+                await hub.connected(0.1)
             assert isinstance(hub.last_error, ConnectionLost)
             assert f"127.0.0.1:{port}" in str(hub.last_error)
             async with await asyncio.start_server(lambda _r, w: w.close(), "127.0.0.1", port):
@@ -245,7 +254,7 @@ def test_asks_for_its_token_again_and_again(server: Arena) -> None:
 
     async def work() -> None:
         async with client(server.url, lambda: next(tokens, ANN)) as hub:
-            await hub.connected(10)
+            await hub.connected(60)
             assert await hub.invoke("WhoAmI") == "ann"
             refused = [str(hub.last_error)]
         assert refused == ["None"]
@@ -256,8 +265,9 @@ def test_asks_for_its_token_again_and_again(server: Arena) -> None:
 def test_a_refusal_says_why(server: Arena) -> None:
     async def work() -> None:
         async with client(server.url, "token-of-eve") as hub:
+            await failed(hub)
             with pytest.raises(TimeoutError):
-                await hub.connected(0.3)
+                await hub.connected(0.1)
             assert isinstance(hub.last_error, Refused)
             assert hub.last_error.status == 401
             assert "token-of-eve" not in str(hub.last_error)
@@ -266,20 +276,19 @@ def test_a_refusal_says_why(server: Arena) -> None:
 
 
 def test_a_function_that_cannot_fetch_the_token_is_asked_again(server: Arena) -> None:
-    tries: list[int] = []
+    there = threading.Event()
 
     def fetch() -> str:
-        tries.append(1)
-        if len(tries) < 3:
+        if not there.is_set():
             raise KeyError("a secret")
         return ANN
 
     async def work() -> None:
         async with client(server.url, fetch) as hub:
-            with pytest.raises(TimeoutError):
-                await hub.connected(0.02)
+            await failed(hub)
             assert str(hub.last_error) == "connecting raised KeyError"
-            await hub.connected(10)
+            there.set()
+            await hub.connected(60)
             assert await hub.invoke("WhoAmI") == "ann"
 
     run(work)
@@ -311,9 +320,7 @@ def test_a_server_that_is_no_hub(answer: str, error: str) -> None:
         async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
             port = server.sockets[0].getsockname()[1]
             async with client(f"http://127.0.0.1:{port}/hub") as hub:
-                async with asyncio.timeout(5):
-                    while hub.last_error is None:
-                        await asyncio.sleep(0.01)
+                await failed(hub)
                 assert error in str(hub.last_error)
                 assert not hub.is_connected
 
@@ -328,7 +335,7 @@ def test_a_quiet_connection_is_kept_alive_by_both() -> None:
         with arena(make) as server:
             hub = client(server.url, keep_alive_s=0.5, server_timeout_s=2.5)
             async with hub:
-                await hub.connected(5)
+                await hub.connected(60)
                 before = hub.connection_id
                 await asyncio.sleep(4)
                 assert hub.connection_id == before
@@ -346,7 +353,7 @@ def test_an_answer_goes_to_a_hub_that_asks_a_client_that_fails(server: Arena) ->
 
         hub.on("OnQuestion", fail)
         async with hub:
-            await hub.connected(5)
+            await hub.connected(60)
             with pytest.raises(HubException, match="The client failed") as caught:
                 await hub.invoke("Ask", "well")
             assert "secret" not in str(caught.value)

@@ -55,7 +55,7 @@ def starts_a_thread(given):
         _thread.start_new_thread(ran.release, ())
     except RuntimeError as error:
         raise PermissionError(1, str(error)) from None
-    return ran.acquire(timeout=1)
+    return ran.acquire(timeout=10)
 
 
 @attack(marked)

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tests.bars import TIMED, within
+
 from loopai_runtime.datasets import labels
 from loopai_runtime.errors import OracleError
 from loopai_runtime.flows.defer import Deferral
@@ -34,7 +36,7 @@ class Gated:
             self.asked += inputs
             self.now += 1
             self.most = max(self.most, self.now)
-        self.gate.wait(20)
+        self.gate.wait(120)
         with self._lock:
             self.now -= 1
         if inputs[0] == "raise":
@@ -49,7 +51,7 @@ def deferral(oracle: Gated, tmp_path: Path, max_wait_s: float = 10, concurrency:
 def test_an_answer_becomes_a_label_and_a_failure_does_not(tmp_path: Path) -> None:
     beside = deferral(Gated(is_open=True), tmp_path)
     futures = [beside.ask(value, f"e-{value}") for value in ("a", "none", "raise", "b")]
-    answers = [future.result(20) for future in futures]
+    answers = [future.result(120) for future in futures]
     assert [type(answer) for answer in answers] == [Verdict, OracleError, OracleError, Verdict]
     kept = {one.input: one for one in labels.read(Layout(tmp_path), "t")}
     assert kept.keys() == {"a", "b"}
@@ -64,7 +66,7 @@ def test_no_more_are_asked_at_once_than_it_may(tmp_path: Path) -> None:
     while oracle.now < 3:
         time.sleep(0.001)
     oracle.gate.set()
-    assert all(isinstance(future.result(20), Verdict) for future in futures)
+    assert all(isinstance(future.result(120), Verdict) for future in futures)
     assert oracle.most == 3
 
 
@@ -84,11 +86,10 @@ def test_a_loop_never_waits_longer_than_it_may_and_goes_on_meanwhile(tmp_path: P
             longest, last = max(longest, loop.time() - last), loop.time()
         return answers, longest
 
-    started = time.monotonic()
-    answers, longest = asyncio.run(serve())
-    assert time.monotonic() - started < 5
+    with within(5):
+        answers, longest = asyncio.run(serve())
     assert all("within 0.3 s" in str(answer) for answer in answers)
-    assert longest < 0.25
+    assert not TIMED or longest < 0.25
     oracle.gate.set()
     while len(list(labels.read(Layout(tmp_path), "t"))) < 2:  # what was under way is still worth a label
         time.sleep(0.005)
@@ -100,7 +101,7 @@ def test_beyond_what_can_be_answered_in_time_nobody_is_kept_waiting(tmp_path: Pa
 
     async def serve() -> list[Answer]:
         loop = asyncio.get_running_loop()
-        beside = deferral(oracle, tmp_path, max_wait_s=20, concurrency=1)
+        beside = deferral(oracle, tmp_path, max_wait_s=120, concurrency=1)
         answers: list[Answer] = []
         for n in range(100):
             beside.ask_from(loop, n, "e", answers.append)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.bars import TIMED
 
 from loopai_runtime.errors import LoopaiError, NotFound, StorageError, UsageError
 from loopai_runtime.http import keys as keys_module
@@ -134,7 +135,7 @@ def test_processes_that_create_at_once_lose_nothing(file: KeysFile) -> None:
         assert maker.stdin is not None
         maker.stdin.write("\n")
         maker.stdin.flush()
-    made = [text for maker in makers for text in maker.communicate(timeout=60)[0].split()]
+    made = [text for maker in makers for text in maker.communicate(timeout=180)[0].split()]
     loaded = server(file)
     assert {key.name for text in made if (key := loaded.check(text))} == {
         f"{w}-{n}" for w in "ab" for n in range(20)
@@ -237,7 +238,8 @@ def test_a_check_is_fast(file: KeysFile) -> None:
             file.check(header)
         return (time.perf_counter() - start) / 2000
 
-    assert min(once() for _ in range(10)) < 50e-6  # about 2 µs; the rest is for a busy machine
+    # About 2 µs; beside an idle machine's there is a bound that only a hash made slow on purpose misses.
+    assert min(once() for _ in range(10)) < (50e-6 if TIMED else 5e-3)
 
 
 # --- revoke

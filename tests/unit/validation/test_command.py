@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.bars import within
 
 from loopai_runtime.errors import OracleError
 from loopai_runtime.schemas import Schema
@@ -105,16 +106,14 @@ def test_a_command_that_is_not_there(tmp_path: Path) -> None:
 def test_after_its_time_it_is_killed_with_its_children(tmp_path: Path) -> None:
     code = (
         "import subprocess, sys, time\n"
-        "child = subprocess.Popen(['sleep', '60'])\n"
+        "child = subprocess.Popen(['sleep', '600'])\n"
         f"open({str(tmp_path / 'child')!r}, 'w').write(str(child.pid))\n"
-        "time.sleep(60)\n"
+        "time.sleep(600)\n"
     )
-    started = time.monotonic()
-    with pytest.raises(OracleError, match="took more than 1 s"):
-        command(tmp_path, code, timeout_s=1).ask([{}])
-    assert time.monotonic() - started < 10
+    with within(10), pytest.raises(OracleError, match="took more than 3 s"):
+        command(tmp_path, code, timeout_s=3).ask([{}])
     child = int((tmp_path / "child").read_text())
-    for _ in range(200):
+    for _ in range(6000):
         if not _runs(child):
             break
         time.sleep(0.01)
@@ -130,10 +129,9 @@ def _runs(pid: int) -> bool:
 
 def test_what_it_leaves_running_is_not_waited_for(tmp_path: Path) -> None:
     code = "import subprocess\nsubprocess.Popen(['sleep', '30'])\nprint('\"done\"')\n"
-    started = time.monotonic()
-    (answer,) = command(tmp_path, code).ask([{}])
+    with within(10):
+        (answer,) = command(tmp_path, code).ask([{}])
     assert isinstance(answer, Verdict)
-    assert time.monotonic() - started < 10
 
 
 def test_a_command_that_reads_nothing_does_not_block(tmp_path: Path) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 
 import pytest
+from tests.bars import SOAK
 from tests.unit.validation import simulation
 from tests.unit.validation.simulation import Kind, World
 
@@ -23,7 +23,7 @@ STRATEGIES = [
     "stratified+temporal+adaptive",
     "uncertainty+stratified+temporal+adaptive",
 ]
-REPLICAS = round(1000 * float(os.environ.get("LOOPAI_SOAK", "0.05")))
+REPLICAS = round(1000 * SOAK)
 A_WORLD = 20  # replicas on the same executions, with other keys
 
 Estimator = Callable[[list[Checked], Population], Estimate]

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import random
 
 import pytest
+from tests.bars import SOAK
 
 from loopai_runtime.validation.error_rate import OracleAudit, corrected, label_count, share, uncorrectable
-
-SOAK = float(os.environ.get("LOOPAI_SOAK", "0.05"))
 
 
 def audit(right: int, n: int, labels: int | None) -> OracleAudit:

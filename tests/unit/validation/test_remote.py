@@ -136,7 +136,7 @@ def test_it_is_announced_once_before_the_first_call(tmp_path: Path) -> None:
 
 
 def test_calls_go_out_together() -> None:
-    together = threading.Barrier(3, timeout=10)
+    together = threading.Barrier(3, timeout=120)
 
     def answer(value: Any) -> Any:
         together.wait()

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import socket
-import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from tests.bars import within
 
 from loopai_runtime.errors import CapReached, OracleError
 from loopai_runtime.testing import ScriptedOracle
@@ -73,7 +73,7 @@ def test_what_may_pass_is_tried_again_and_paid_once(serve: Serve, purse: Countin
 def test_what_goes_wrong_is_one_line(serve: Serve, reply: tuple[int, Any], said: str, why: str) -> None:
     there = serve(lambda _body: reply)
     with pytest.raises(OracleError) as error:
-        service(there.url, timeout_s=3, key="sk-secret").ask(["x"])
+        service(there.url, timeout_s=60, key="sk-secret").ask(["x"])
     assert said in str(error.value)
     assert error.value.why == why
     assert "sk-secret" not in str(error.value)
@@ -82,11 +82,9 @@ def test_what_goes_wrong_is_one_line(serve: Serve, reply: tuple[int, Any], said:
 def test_nobody_there_and_nobody_who_answers() -> None:
     with pytest.raises(OracleError, match="cannot be reached: connection refused"):
         service("http://127.0.0.1:9/", timeout_s=1).ask(["x"])
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        started = time.monotonic()
-        with pytest.raises(OracleError, match="no answer from the oracle within"):
-            service(f"http://127.0.0.1:{silent.getsockname()[1]}/", timeout_s=0.5).ask(["x"])
-        assert time.monotonic() - started < 5
+    late = pytest.raises(OracleError, match="no answer from the oracle within")
+    with socket.create_server(("127.0.0.1", 0)) as silent, within(5), late:
+        service(f"http://127.0.0.1:{silent.getsockname()[1]}/", timeout_s=0.5).ask(["x"])
 
 
 def test_an_empty_purse_makes_no_call(serve: Serve) -> None:

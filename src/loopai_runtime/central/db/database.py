@@ -17,7 +17,14 @@ if TYPE_CHECKING:
     from sqlalchemy import URL, Connection, Engine, Table
 
 _BUSY_MS = 10_000
-_CONNECT_S = 5
+_PATIENCE = {
+    "connect_timeout": 5,
+    "keepalives_idle": 15,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,
+}
+"""Seconds, but the last, which is milliseconds: libpq's own are hours. The URL's query may say others."""
 
 
 class Database:
@@ -78,8 +85,8 @@ class Database:
 
 def _elsewhere(url: URL) -> dict[str, Any]:
     """A server may have been restarted since a connection was last used, or be away: then that is told soon."""
-    waits = {} if "connect_timeout" in url.query else {"connect_timeout": _CONNECT_S}
-    return {"pool_pre_ping": True, "connect_args": waits}
+    given = {name: value for name, value in _PATIENCE.items() if name not in url.query}
+    return {"pool_pre_ping": True, "connect_args": given}
 
 
 def _tame_sqlite(engine: Engine) -> None:
