@@ -129,7 +129,7 @@ def follow(edge: Edge, version: int, last: str, tell: Told) -> None:
             line for line in edge.audit() if line["kind"].startswith("rollout.") and line["version"] == version
         ]
         for line in lines[told:]:
-            tell(edge.name, f"{line['kind']} v{version} {line.get('share', '')} {line.get('reason', '')}".rstrip())
+            tell(edge.name, f"{line['kind']} v{version} at {line['stage']} %: {line['reason']}")
         told = len(lines)
         return any(line["kind"] == last for line in lines)
 
