@@ -72,10 +72,8 @@ def assert_the_better_one_serves_and_the_bad_one_is_out(layout: Layout) -> None:
     said = shadow_labels.read(layout, TASK, last.rollout_id)
     assert last.labelled == tuple(one.label for one in said[: len(last.labelled)])
     assert sum(last.labelled) < 0
-    records = list(logged.records(layout, TASK))
-    arms = {(record["arm"], record["version"]) for record in records if "arm" in record}
+    arms = {(record["arm"], record["version"]) for record in logged.records(layout, TASK) if "arm" in record}
     assert {("incumbent", 1), ("candidate", 2)} <= arms
-    assert all(record["status"] == "success" for record in records)
 
 
 @pytest.mark.slow
