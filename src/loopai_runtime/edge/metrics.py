@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from loopai_runtime.datasets.live_log import LiveLog
     from loopai_runtime.edge.link import Link
+    from loopai_runtime.edge.rollout_metrics import RolloutMetrics
     from loopai_runtime.flows.execute import Result
     from loopai_runtime.flows.serve import Traffic
     from loopai_runtime.sandbox import Pool
@@ -79,6 +80,7 @@ class Metrics:
         self._registry.register(self)
         self._parts: tuple[Traffic, Pool, LiveLog] | None = None
         self._telemetry: Callable[[], State] | None = None
+        self._rollouts: RolloutMetrics | None = None
 
     def watch(self, result: Result) -> None:
         """Count one execution."""
@@ -121,9 +123,17 @@ class Metrics:
             )
         return found
 
-    def follow(self, traffic: Traffic, pool: Pool, kept: LiveLog, telemetry: Callable[[], State]) -> None:
+    def follow(
+        self,
+        traffic: Traffic,
+        pool: Pool,
+        kept: LiveLog,
+        telemetry: Callable[[], State],
+        rollouts: RolloutMetrics | None = None,
+    ) -> None:
         """Whose state is part of what is said."""
         self._parts = (traffic, pool, kept)
+        self._rollouts = rollouts
         self._telemetry = telemetry
 
     def text(self) -> bytes:
@@ -167,6 +177,8 @@ class Metrics:
             yield from _state(*self._parts)
         if self._telemetry is not None:
             yield from _reporting(self._telemetry)
+        if self._rollouts is not None:
+            yield from self._rollouts.collect()
         if self.link is not None:
             yield from _platform(self.link)
 

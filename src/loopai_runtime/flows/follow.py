@@ -15,6 +15,7 @@ from loopai_runtime import jsonl
 from loopai_runtime.artifacts.store import ArtifactStore
 from loopai_runtime.errors import AuthError, GateMissed, LoopaiError, NotFound, Unreachable
 from loopai_runtime.flows.announce import announce
+from loopai_runtime.flows.obey import obey
 from loopai_runtime.flows.platform import PlatformClient
 from loopai_runtime.flows.pull import pull
 from loopai_runtime.layout import make_dir, replace_file
@@ -58,10 +59,11 @@ class Follower:
         self._said: dict[str, str] = {}
 
     def look(self) -> int:
-        """Take what is new and return how many versions came in.
+        """Take what is new and return how many versions came in. Before that, abort what is to be aborted.
 
         Raises Unreachable, AuthError; what stands against one task is logged, and tried again the next time.
         """
+        self._obey()
         self.followed = tuple(self._tasks())
         taken = 0
         for task_id in self.followed:
@@ -73,6 +75,16 @@ class Follower:
             except LoopaiError as error:
                 self._say(task_id, str(error))
         return taken
+
+    def _obey(self) -> None:
+        try:
+            for task_id in obey(self._layout, self._config, self._client):
+                log.warning("the rollout of %s was aborted: the platform asked for it", task_id)
+            self._said.pop("rollouts", None)
+        except (Unreachable, AuthError):
+            raise
+        except LoopaiError as error:
+            self._say("rollouts", str(error))
 
     def _tasks(self) -> list[str]:
         """Those assigned to this deployment; in hybrid mode also what is both here and there."""
