@@ -52,7 +52,7 @@ def test_an_edge_reports_its_rollout_and_aborts_it_when_the_platform_asks(
 
 def told(platform: PlatformProcess, server: Server) -> list[dict[str, Any]]:
     """What the platform knows once the edge has reported, which it would do by itself within a minute."""
-    _, key = platform.key("telemetry", deployment="shop-9")
+    _, key = platform.key("telemetry")
     flags = {"cloud.api_url": platform.url, "cloud.api_key": key, "runtime.deployment_id": "shop-9"}
     assert report.flush(server.layout, Config.load(flags=flags, environ={})).trouble is None
     found: list[dict[str, Any]] = platform.call("GET", "/api/v1/tasks/tried/rollouts")[1]["rollouts"]
