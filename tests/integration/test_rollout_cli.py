@@ -62,6 +62,7 @@ def test_a_rollout_from_its_start_to_its_end_by_hand(two: Loopai) -> None:
     assert begun.code == 0, begun.err
     assert (begun.json["candidate"], begun.json["incumbent"], begun.json["state"]) == (2, 1, "running")
     assert "loopai rollout status spam" in begun.err
+    assert "warning: spam has no oracle" in begun.err
     for stage in (10, 50, 100):
         done = two("rollout", "promote", "spam", "--reason", "looks fine", "-o", "json")
         assert (done.code, done.json["stage"]) == (0, stage)

@@ -38,10 +38,13 @@ def start(
     """
     from loopai_runtime.cli.render import record, say
     from loopai_runtime.flows.roll_out import start as run_flow
+    from loopai_runtime.flows.standing import nobody_judges
 
     settings = options.settings(data_dir, config)
     begun = run_flow(settings.layout, settings.config, ref, force=force)
     record(_named(begun.as_dict()), output)
+    if (why := nobody_judges(settings.layout, settings.config, begun)) is not None:
+        say(f"warning: {why}")
     say(f"a running server takes it up by itself; loopai rollout status {begun.task_id} shows how it stands")
 
 

@@ -34,7 +34,7 @@ def _lines(found: dict[str, Any]) -> list[str]:
     needed, waiting, dropped = seen["e_value_needed"], seen["waiting_for_labels"], found["dropped"]
     return [
         f"{found['task_id']} {old} -> {new}: {found['state'].replace('_', ' ')}, {_serving(found, old, new)}",
-        *([f"  {found['reason']}"] if found["reason"] else []),
+        *([f"  {found['reason']}"] if found["reason"] and found["ended_at"] else []),
         "",
         f"  {'not worse by ' + _percent(found['delta']):24} {bar(seen['e_value'], needed)}",
         f"  {'worse':24} {bar(seen['e_value_worse'], needed)}",

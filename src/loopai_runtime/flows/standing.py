@@ -8,10 +8,13 @@ from itertools import cycle, islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from loopai_runtime import rollout as rule
+from loopai_runtime.artifacts.store import ArtifactStore
+from loopai_runtime.errors import LoopaiError
 from loopai_runtime.evalues import highest_share
-from loopai_runtime.flows import roll_out
+from loopai_runtime.flows import oracles, roll_out
 
 if TYPE_CHECKING:
+    from loopai_runtime.config import Config
     from loopai_runtime.layout import Layout
     from loopai_runtime.rollout import Decision, Evidence, State
     from loopai_runtime.rollouts import Rollout
@@ -36,6 +39,17 @@ def shown(layout: Layout, rollout: Rollout, *, disagreements: int = SHOWN) -> di
     """
     found = roll_out.disagreements(layout, rollout, disagreements) if disagreements else []
     return {**rollout.as_dict(), "evidence": evidence_of(rollout), "disagreements": found}
+
+
+def nobody_judges(layout: Layout, config: Config, rollout: Rollout) -> str | None:
+    """Why no evidence can come from outputs that differ; None where an oracle is asked."""
+    try:
+        artifact = ArtifactStore(layout).read(f"{rollout.task_id}@{rollout.candidate}").artifact
+        has_oracle = oracles.chosen(oracles.task_spec(layout, artifact), config) is not None
+    except LoopaiError as error:
+        return f"the oracle of {rollout.task_id}: {error}"
+    why = f"{rollout.task_id} has no oracle to say who is right where outputs differ"
+    return None if has_oracle else f"{why}; docs/oracle.md tells how to name one"
 
 
 def evidence_of(rollout: Rollout) -> dict[str, Any]:
