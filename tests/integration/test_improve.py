@@ -13,11 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
 
 from loopai_runtime.artifacts.store import ArtifactStore
 from loopai_runtime.cli.main import run_line
 from loopai_runtime.config import Config
 from loopai_runtime.datasets import labels
+from loopai_runtime.edge.improvement_metrics import ImprovementMetrics
+from loopai_runtime.edge.ticket_pages import TicketPages
 from loopai_runtime.errors import GateMissed
 from loopai_runtime.flows.improvements import Improvement, Improvements
 from loopai_runtime.flows.regression import replay_gold, require_gold
@@ -296,6 +300,34 @@ def test_what_improving_quotes_can_be_erased(improved: tuple[Task, Done], tmp_pa
         assert text not in left
         assert "crypto`" not in left
     assert [one.id for one in Improvements(task.layout, "mail").all()] == [made.id]
+
+
+def test_metrics_count_attempts_and_tickets(improved: tuple[Task, Done]) -> None:
+    task = improved[0]
+    metrics = ImprovementMetrics(task.layout)
+    for _ in range(2):  # looking again counts nothing again
+        found = {
+            sample.name: (sample.labels, sample.value) for family in metrics.collect() for sample in family.samples
+        }
+        counted = ({"task_id": "mail", "state": "made"}, 1)
+        assert found["loopai_program_improvements_total"] == counted
+
+
+def test_tickets_are_there_over_http(failing: Task, tmp_path: Path) -> None:
+    task = copy_of(failing, tmp_path / "data")
+    ticket, _ = Tickets(task.layout).open("mail", "it is hard", {"tried": []})
+    pages = Starlette(routes=TicketPages(task.layout, Config()).routes())
+    with TestClient(pages) as client:
+        (listed,) = client.get("/api/v1/tickets?status=open&task_id=mail").json()["tickets"]
+        assert listed == ticket.as_dict(whole=False)
+        assert client.get(f"/api/v1/tickets/{ticket.id}").json()["body"] == {"tried": []}
+        assert client.get("/api/v1/tickets/nothing").status_code == 404
+        assert client.get("/api/v1/tickets?status=new").status_code == 400
+        at = f"/api/v1/tickets/{ticket.id}/resolve"
+        assert client.post(at, content=b"{}", headers={"content-type": "text/plain"}).status_code == 415
+        assert client.post(at, json={"note": "a label was wrong"}).json()["status"] == "resolved"
+        assert client.get("/api/v1/tickets?status=open").json()["tickets"] == []
+    assert len(task.events("ticket.resolved")) == 1
 
 
 def test_what_a_killed_attempt_left_is_ended_as_it_would_have_been(failing: Task, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from loopai_runtime.datasets.live_log import LiveLog
 from loopai_runtime.edge import link
+from loopai_runtime.edge.improvement_metrics import ImprovementMetrics
 from loopai_runtime.edge.metrics import Metrics
 from loopai_runtime.edge.pages import Pages
 from loopai_runtime.edge.rollout_metrics import RolloutMetrics
@@ -53,9 +54,8 @@ class Edge:
         self.log = LiveLog(layout, fsync=config.storage.fsync, on_full=config.storage.on_full)
         self.metrics = Metrics()
         self.traffic = Traffic(self.pool, self.log, layout, config, self.metrics.watch, self._blown)
-        self.metrics.follow(
-            self.traffic, self.pool, self.log, lambda: telemetry.load(layout), RolloutMetrics(layout)
-        )
+        on_disk = (RolloutMetrics(layout), ImprovementMetrics(layout))
+        self.metrics.follow(self.traffic, self.pool, self.log, lambda: telemetry.load(layout), *on_disk)
         self.pages = Pages(self.traffic, self.metrics, self.log, layout, config)
         self.deployment_id = layout.deployment_id(config)
         rate = config.server.rate_limit

@@ -13,7 +13,7 @@ from starlette.routing import Route
 
 from loopai_runtime import jsonl
 from loopai_runtime._version import __version__
-from loopai_runtime.edge import rollout_pages
+from loopai_runtime.edge import rollout_pages, ticket_pages
 from loopai_runtime.http.page import code, page
 from loopai_runtime.http.problem import SCHEMA, problem
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class Pages:
-    """Reads the state of the parts; of rollouts, also changes it."""
+    """Reads the state of the parts; of rollouts and tickets, also changes it."""
 
     def __init__(self, traffic: Traffic, metrics: Metrics, kept: LiveLog, layout: Layout, config: Config) -> None:
         self._traffic = traffic
@@ -37,6 +37,7 @@ class Pages:
         self._log = kept
         self._layout = layout
         self._rollouts = rollout_pages.RolloutPages(layout, config)
+        self._tickets = ticket_pages.TicketPages(layout, config)
         self.draining = False
 
     def app(self) -> Starlette:
@@ -47,6 +48,7 @@ class Pages:
             Route("/openapi.json", self.openapi),
             Route("/docs", self.docs),
             *self._rollouts.routes(),
+            *self._tickets.routes(),
         ]
         return Starlette(routes=routes, exception_handlers={HTTPException: _not_found})
 
@@ -78,7 +80,7 @@ class Pages:
 
     def description(self) -> dict[str, Any]:
         """OpenAPI 3.1 with each task's own schemas."""
-        paths: dict[str, Any] = {}
+        paths: dict[str, Any] = ticket_pages.described(_problems())
         for task_id, lane in sorted(self._traffic.lanes.items()):
             artifact = lane.artifact
             operation = _operation(task_id, artifact)

@@ -1,53 +1,36 @@
-"""Rollouts over the edge's HTTP: how one stands, and starting, promoting and aborting it.
-
-What changes something takes JSON that says it is JSON, so no page in a browser can send it unasked.
-"""
+"""Rollouts over the edge's HTTP: how one stands, and starting, promoting and aborting it."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from starlette.responses import Response
+from pydantic import Field
 from starlette.routing import Route
 
-from loopai_runtime import jsonl
-from loopai_runtime.errors import InputError, LoopaiError, UsageError
+from loopai_runtime.edge.json_pages import Body, answering, parsed
+from loopai_runtime.errors import UsageError
 from loopai_runtime.flows import roll_out, standing
-from loopai_runtime.http import body as bodies
-from loopai_runtime.http.problem import Refused, of_error, problem
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
 
     from starlette.requests import Request
 
     from loopai_runtime.config import Config
     from loopai_runtime.layout import Layout
 
-log = logging.getLogger(__name__)
-
 BY = "http"
-MAX_BODY = 64 * 1024
 MOST_SHOWN = 1000
 _AT = "/api/v1/tasks/{task_id}/rollout"
 _SLUG = r"[a-z0-9][a-z0-9-]{0,62}"
 
 
-class _Body(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-
-B = TypeVar("B", bound=_Body)
-
-
-class Start(_Body):
+class Start(Body):
     version: int = Field(ge=1, le=999_999_999)
 
 
-class Why(_Body):
+class Why(Body):
     reason: str = Field(min_length=1, max_length=500)
 
 
@@ -60,10 +43,10 @@ class RolloutPages:
 
     def routes(self) -> list[Route]:
         return [
-            Route(_AT, _answering(self.status), methods=["GET"]),
-            Route(f"{_AT}/start", _answering(self.start, 201), methods=["POST"]),
-            Route(f"{_AT}/promote", _answering(self.promote), methods=["POST"]),
-            Route(f"{_AT}/abort", _answering(self.abort), methods=["POST"]),
+            Route(_AT, answering(self.status), methods=["GET"]),
+            Route(f"{_AT}/start", answering(self.start, 201), methods=["POST"]),
+            Route(f"{_AT}/promote", answering(self.promote), methods=["POST"]),
+            Route(f"{_AT}/abort", answering(self.abort), methods=["POST"]),
         ]
 
     async def status(self, request: Request) -> dict[str, Any]:
@@ -80,7 +63,7 @@ class RolloutPages:
 
     async def start(self, request: Request) -> dict[str, Any]:
         """Raises NotFound, GateMissed, UsageError, Busy."""
-        body = await _parsed(Start, request)
+        body = await parsed(Start, request)
         ref = f"{request.path_params['task_id']}@{body.version}"
         begun = await asyncio.to_thread(roll_out.start, self._layout, self._config, ref, by=BY)
         return begun.as_dict()
@@ -93,44 +76,11 @@ class RolloutPages:
 
     async def _end(self, how: Callable[..., Any], request: Request) -> dict[str, Any]:
         """Raises NotFound, UsageError where no rollout is under way, Busy."""
-        body = await _parsed(Why, request)
+        body = await parsed(Why, request)
         task_id = request.path_params["task_id"]
         done = await asyncio.to_thread(how, self._layout, self._config, task_id, body.reason, by=BY)
         found: dict[str, Any] = done.as_dict()
         return found
-
-
-def _answering(work: Callable[[Request], Awaitable[dict[str, Any]]], status: int = 200) -> Any:
-    async def answer(request: Request) -> Response:
-        try:
-            found = await work(request)
-        except LoopaiError as error:
-            code, headers, content = of_error(error)
-        except Refused as refused:
-            code, headers, content = problem(refused.status, "request", refused.detail)
-        except Exception:
-            log.exception("%s %s", request.method, request.url.path[:200])
-            code, headers, content = problem(500, "internal", "this is a fault of the server; its log says more")
-        else:
-            return Response(jsonl.encode(found), status, media_type="application/json")
-        return Response(content, code, {name.decode(): value.decode() for name, value in headers})
-
-    return answer
-
-
-async def _parsed(kind: type[B], request: Request) -> B:
-    """Raises Refused, UsageError, InputError."""
-    given = {name.encode(): value.encode() for name, value in request.headers.items()}
-    if given.get(b"content-type", b"").split(b";")[0].strip().lower() != b"application/json":
-        raise Refused(415, "send JSON, with content-type: application/json")
-    content = await bodies.read(given, request.receive, MAX_BODY)
-    try:
-        return kind.model_validate(jsonl.loads(content))
-    except InputError as error:
-        raise UsageError(error.message) from None
-    except ValidationError as error:
-        fault = error.errors(include_url=False, include_input=False)[0]
-        raise InputError(fault["msg"], path="$" + "".join(f".{part}" for part in fault["loc"])) from None
 
 
 # --- OpenAPI
@@ -157,7 +107,7 @@ def described(task_id: str, problems: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _changing(verb: str, name: str, summary: str, body: type[_Body], problems: dict[str, Any]) -> dict[str, Any]:
+def _changing(verb: str, name: str, summary: str, body: type[Body], problems: dict[str, Any]) -> dict[str, Any]:
     content = {"application/json": {"schema": body.model_json_schema()}}
     operation = _operation(f"rollout_{verb}_{name}", summary, problems, "201" if verb == "start" else "200")
     return operation | {"requestBody": {"required": True, "content": content}}

@@ -1,9 +1,9 @@
 """A person's right to be forgotten: records taken out of everything that keeps inputs and outputs.
 
 Logs and their archives, validations, labels, queues, examples, the labels' names in statistics, what improving
-quotes, what waits to be sent to the platform; caches are emptied, as their keys do not say whose input they answer. What cannot be changed
-here is named: versions whose program was made from an erased row, or has what was looked for in its text, and
-specifications.
+quotes, what waits to be sent to the platform; caches are emptied, as their keys do not say whose input they
+answer. What cannot be changed here is named: versions whose program was made from an erased row, or has what was
+looked for in its text, and specifications.
 """
 
 from __future__ import annotations
