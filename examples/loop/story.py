@@ -135,6 +135,10 @@ def follow(edge: Edge, version: int, last: str, tell: Told) -> None:
         return any(line["kind"] == last for line in lines)
 
     until(f"{last} of v{version}", is_over)
+    event = f'event="{last.removeprefix("rollout.")}"'
+    counted = "loopai_rollout_transitions_total"
+    until(f"{event} in /metrics", lambda: any(event in name for name in edge.metrics(counted)))
+    tell(edge.name, f"rollout status says that v{version} is {edge.rollout()['state']}")
 
 
 def stays(edge: Edge, customers: Customers, version: int, tell: Told) -> None:
