@@ -185,6 +185,7 @@ def full(root: Path, tell: Told) -> None:
         tell("platform", "is back")
         until("both promotions are known there", lambda: ended(platform, "promoted", "watching") >= 2)
         tell("platform", "knows how both rollouts have ended")
+        tell("author", "has written a version by hand")
         publish(platform, author, by_hand(author), tell)
         for edge, customers in zip(there, crowds, strict=False):
             is_thrown_out(edge, customers, 3, tell)
@@ -219,7 +220,7 @@ def ended(platform: Platform, *states: str) -> int:
 def publish(platform: Platform, author: Path, version: int, tell: Told) -> None:
     there = {"LOOPAI_CLOUD__API_URL": platform.url, "LOOPAI_API_KEY": platform.key("publish")}
     loopai(author, "push", f"{TASK}@{version}", **there)
-    tell("author", f"v{version} is pushed to the platform")
+    tell("author", f"has pushed v{max(versions(platform))} to the platform")
 
 
 def joins(platform: Platform, root: Path, url: str, oracle_url: str) -> Edge:
