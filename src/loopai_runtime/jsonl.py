@@ -164,15 +164,15 @@ def kept_lines(file: IO[bytes]) -> Iterator[Line]:
     yield before
 
 
-def encode(value: Any) -> bytes:
+def encode(value: Any, *, sort_keys: bool = False) -> bytes:
     """A strict JSON value as one compact line, as fast as it goes; the spelling of some floats may differ from
-    `compact`, so nothing that is compared or hashed is made of it."""
+    `compact`, so nothing that is compared, or hashed for good, is made of it."""
     import orjson  # here, as commands that serve nothing need not load it
 
     try:
-        return orjson.dumps(value)
+        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS if sort_keys else None)
     except TypeError:  # an integer beyond 64 bits
-        return compact(value)
+        return compact(value, sort_keys=sort_keys)
 
 
 def append(path: Path, records: Iterable[bytes]) -> None:

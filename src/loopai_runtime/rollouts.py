@@ -147,10 +147,22 @@ def require(layout: Layout, task_id: str) -> Rollout:
     return found
 
 
-def all_of(layout: Layout) -> list[Rollout]:
-    """The rollout of each task that has one. Raises StorageError."""
-    names = sorted(path.stem for path in layout.rollouts.glob("*.json"))
-    return [found for name in names if (found := load(layout, name)) is not None]
+def all_of(layout: Layout, damaged: Callable[[str, StorageError], None] | None = None) -> list[Rollout]:
+    """The rollout of each task that has one. Where a file is damaged `damaged` hears of it, with the task's id.
+
+    Raises StorageError where nobody is there to hear it.
+    """
+    every = []
+    for name in sorted(path.stem for path in layout.rollouts.glob("*.json")):
+        try:
+            found = load(layout, name)
+        except StorageError as error:
+            if damaged is None:
+                raise
+            damaged(name, error)
+        else:
+            every += [found] if found is not None else []
+    return every
 
 
 @contextmanager

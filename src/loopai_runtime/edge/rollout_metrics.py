@@ -37,7 +37,7 @@ class RolloutMetrics:
 
     def collect(self) -> Iterator[Metric]:
         try:
-            found = rollouts.all_of(self._layout)
+            found = rollouts.all_of(self._layout, lambda _task_id, _error: None)
         except LoopaiError:  # it cannot be read now, which is no reason to say nothing of the rest
             return
         for each in found:

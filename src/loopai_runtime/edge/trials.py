@@ -30,19 +30,41 @@ PATIENCE_S = 15.0  # with an oracle that has no answer
 
 
 async def observing(config: Config, layout: Layout, traffic: Traffic) -> None:
-    """For ever: take up rollouts that have started, tell what was seen of them, do what that decides."""
+    """For ever: take up rollouts that have started, tell what was seen of them, do what that decides.
+
+    A task whose rollout is in trouble keeps no other one waiting.
+    """
+    troubles = Troubles()
     while True:
         await asyncio.sleep(LOOK_EVERY_S)
-        try:
-            under_way = {
-                one.task_id: one for one in await asyncio.to_thread(rollouts.all_of, layout) if one.is_under_way
-            }
-            for task_id, lane in list(traffic.lanes.items()):
+        under_way = await asyncio.to_thread(_under_way, layout, troubles)
+        for task_id, lane in list(traffic.lanes.items()):
+            try:
                 await _look(config, layout, traffic, lane, under_way.get(task_id))
-        except LoopaiError as error:
-            log.warning("rollouts: %s", error)
-        except Exception:
-            log.exception("rollouts")
+            except Exception as error:
+                troubles.say(task_id, error)
+
+
+class Troubles:
+    """Says what is wrong with the rollout of a task once, and not each second."""
+
+    def __init__(self) -> None:
+        self._said: dict[str, str] = {}
+
+    def say(self, task_id: str, error: Exception) -> None:
+        if self._said.get(task_id) != str(error):
+            self._said[task_id] = str(error)
+            unforeseen = None if isinstance(error, LoopaiError) else error
+            log.warning("the rollout of %s: %s", task_id, error, exc_info=unforeseen)
+
+
+def _under_way(layout: Layout, troubles: Troubles) -> dict[str, Rollout]:
+    """By task; what cannot be read is none."""
+    try:
+        return {one.task_id: one for one in rollouts.all_of(layout, troubles.say) if one.is_under_way}
+    except (LoopaiError, OSError) as error:
+        troubles.say("every task", error)
+        return {}
 
 
 async def _look(config: Config, layout: Layout, traffic: Traffic, lane: Lane, there: Rollout | None) -> None:
@@ -72,14 +94,11 @@ def _tell(config: Config, layout: Layout, rollout: Rollout, seen: Seen, pairs: l
 async def judging(config: Config, layout: Layout, serves: Callable[[str], bool]) -> None:
     """For ever: have the oracle asked where two versions part, in every rollout of a task that is served here."""
     judges: dict[str, Judge] = {}
+    troubles = Troubles()
     while True:
         await asyncio.sleep(LOOK_EVERY_S)
-        try:
-            found = await asyncio.to_thread(rollouts.all_of, layout)
-        except LoopaiError as error:
-            log.warning("rollouts: %s", error)
-            continue
-        here = {one.rollout_id: one for one in found if one.is_under_way and serves(one.task_id)}
+        found = await asyncio.to_thread(_under_way, layout, troubles)
+        here = {one.rollout_id: one for one in found.values() if serves(one.task_id)}
         judges = {
             rollout_id: judges.get(rollout_id) or Judge(config, layout, rollout)
             for rollout_id, rollout in here.items()

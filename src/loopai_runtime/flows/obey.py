@@ -21,7 +21,8 @@ def obey(layout: Layout, config: Config, client: PlatformClient) -> list[str]:
 
     Raises Unreachable, AuthError, StorageError.
     """
-    mine = {each.rollout_id: each for each in rollouts.all_of(layout) if each.is_under_way}
+    found = rollouts.all_of(layout, lambda _task_id, _error: None)
+    mine = {each.rollout_id: each for each in found if each.is_under_way}
     if not mine:
         return []
     done = []

@@ -47,6 +47,11 @@ def drawn(rollout_id: str, key: bytes) -> float:
     return int.from_bytes(digest, "big") / 2**64 * 100
 
 
+def _bytes(value: Any) -> bytes:
+    """Whatever the order of its keys; a canonical form would take longer than may be spent on a request."""
+    return jsonl.encode(value, sort_keys=True)
+
+
 class _Waiting(NamedTuple):
     """An answered request that the other version has not seen yet."""
 
@@ -103,7 +108,7 @@ class Trial:
         if self.stage >= 100:
             return "candidate"
         value = request.input if request.key is None else request.key
-        return "candidate" if drawn(self.rollout_id, jsonl.canonical(value)) < self.stage else "incumbent"
+        return "candidate" if drawn(self.rollout_id, _bytes(value)) < self.stage else "incumbent"
 
     def answered(self, arm: Arm, request: Request, payload: bytes, side: dict[str, Any], result: Result) -> None:
         """`arm` has answered, as `side_of` its result says; the other one is to see the request as well."""

@@ -92,6 +92,8 @@ def test_a_key_meets_one_version_whatever_it_asks() -> None:
     trial = Stage(50).trial
     arms = {trial.arm_of(request._replace(key="customer 7")) for request in texts(200)}
     assert len(arms) == 1
+    orders = {trial.arm_of(Request(each)) for each in ({"text": "a", "n": 1}, {"n": 1, "text": "a"})}
+    assert len(orders) == 1
     assert drawn("r-1", b'"customer 7"') == drawn("r-1", b'"customer 7"') != drawn("r-2", b'"customer 7"')
 
 
