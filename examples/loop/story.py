@@ -135,6 +135,10 @@ def follow(edge: Edge, version: int, last: str, tell: Told) -> None:
         return any(line["kind"] == last for line in lines)
 
     until(f"{last} of v{version}", is_over)
+    event = f'event="{last.removeprefix("rollout.")}"'
+    counted = "loopai_rollout_transitions_total"
+    until(f"{event} in /metrics", lambda: any(event in name for name in edge.metrics(counted)))
+    tell(edge.name, f"rollout status says that v{version} is {edge.rollout()['state']}")
 
 
 def stays(edge: Edge, customers: Customers, version: int, tell: Told) -> None:
@@ -181,6 +185,7 @@ def full(root: Path, tell: Told) -> None:
         tell("platform", "is back")
         until("both promotions are known there", lambda: ended(platform, "promoted", "watching") >= 2)
         tell("platform", "knows how both rollouts have ended")
+        tell("author", "has written a version by hand")
         publish(platform, author, by_hand(author), tell)
         for edge, customers in zip(there, crowds, strict=False):
             is_thrown_out(edge, customers, 3, tell)
@@ -215,7 +220,7 @@ def ended(platform: Platform, *states: str) -> int:
 def publish(platform: Platform, author: Path, version: int, tell: Told) -> None:
     there = {"LOOPAI_CLOUD__API_URL": platform.url, "LOOPAI_API_KEY": platform.key("publish")}
     loopai(author, "push", f"{TASK}@{version}", **there)
-    tell("author", f"v{version} is pushed to the platform")
+    tell("author", f"has pushed v{max(versions(platform))} to the platform")
 
 
 def joins(platform: Platform, root: Path, url: str, oracle_url: str) -> Edge:

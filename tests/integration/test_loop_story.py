@@ -79,7 +79,10 @@ def assert_the_better_one_serves_and_the_bad_one_is_out(layout: Layout) -> None:
 @pytest.mark.slow
 def test_an_edge_on_its_own_improves_and_only_a_better_version_gets_through(tmp_path: Path) -> None:
     told = play(tmp_path / "story")
-    assert told[-1]["what"] == "v2 goes on serving"
+    said = [line["what"] for line in told]
+    assert "rollout status says that v2 is watching" in said
+    assert "rollout status says that v3 is rolled_back" in said
+    assert said[-1] == "v2 goes on serving"
     assert_the_better_one_serves_and_the_bad_one_is_out(Layout(tmp_path / "story" / "shop"))
 
 

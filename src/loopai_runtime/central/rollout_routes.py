@@ -55,9 +55,9 @@ _ROLLOUT = {
     "version": 3,
     "state": "running",
     "updated_at": "2025-10-26T10:05:00Z",
-    "counts": {"rollout_id": _ID, "state": "running", "share": 10, "shadowed": 4120, "differed": 61, "labels": 44},
+    "counts": {"rollout_id": _ID, "state": "running", "share": 0.1, "shadowed": 412, "differed": 61, "labels": 44},
 }
-_TOTAL = {"states": {"running": 1}, "shadowed": 4120, "differed": 61, "labels": 44}
+_TOTAL = {"states": {"running": 1}, "shadowed": 412, "differed": 61, "labels": 44}
 OPERATIONS = (
     Operation(
         "GET",

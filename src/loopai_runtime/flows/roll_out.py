@@ -77,7 +77,8 @@ def start(layout: Layout, config: Config, reference: str, *, by: str = "cli", fo
     ).changed("started", f"v{version} is tried beside v{active}", by)
     with rollouts.only_change(layout, task_id) as keep:
         there = rollouts.load(layout, task_id)
-        if there is not None and there.is_under_way:
+        # One that is only watched has replaced the incumbent already: what is tried next ends the watch.
+        if there is not None and there.state == "running":
             raise Busy(
                 f"a rollout of {task_id} v{there.candidate} is under way ({there.stage} %)",
                 hint=f"loopai rollout abort {task_id} --reason … ends it",

@@ -134,6 +134,15 @@ def test_while_it_is_watched_it_is_still_rolled_back(layout: Layout) -> None:
     assert ArtifactStore(layout).state(TASK).history[-1].reason == f"rollout: {made.reason}"
 
 
+def test_the_next_version_ends_the_watch_of_the_one_before(layout: Layout) -> None:
+    add(layout, TASK, "def run(x):\n    return 'three'\n", activate=False)
+    roll_out.start(layout, config(), "mail@2")
+    for _ in range(4):
+        roll_out.promote(layout, config(), TASK, "I am sure")
+    made = roll_out.start(layout, config(), "mail@3")
+    assert (made.incumbent, made.stage, active(layout)) == (2, 0, 2)
+
+
 def test_undecided_at_its_cap_it_is_inconclusive_and_only_after_its_time(layout: Layout) -> None:
     made = roll_out.start(layout, config(), "mail@2")
     say(layout, made, *[1, -1] * 40)
