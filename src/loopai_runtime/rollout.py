@@ -18,6 +18,7 @@ incumbent does not, and being slow. No data is never success.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -26,7 +27,7 @@ from loopai_runtime.evalues import MOST, highest_share, mean_above, share_above
 STAGES = (10, 50, 100)
 """Percent of the requests that the candidate serves, one stage after the other."""
 FUSE = 5
-"""Requests on which the candidate alone failed, before which it is not blamed."""
+"""Requests on which the candidate alone failed, or was slow, before which it is not blamed."""
 SLOW_SHARE = 0.02
 """Of calls over the latency target: twice what a 99th percentile allows."""
 _FOR_THE_RATE = 0.2  # of alpha, spent on how often outputs differ
@@ -73,6 +74,11 @@ class Evidence:
     errors: Failures = Failures()
     over_latency: int = 0
 
+    def __post_init__(self) -> None:
+        errors: object = self.errors
+        if isinstance(errors, Mapping):  # as JSON has them
+            object.__setattr__(self, "errors", Failures(**errors))
+
 
 @dataclass(frozen=True, slots=True)
 class Decision:
@@ -106,10 +112,11 @@ def decide(state: State, evidence: Evidence, stages: tuple[int, ...] = STAGES) -
 
 def evidence_of_good(state: State, evidence: Evidence) -> float:
     """The e-value against "the candidate is worse by delta". 1 where nothing has been seen."""
-    if not evidence.shadowed:
+    if evidence.shadowed <= 0:
         return 1.0
-    same = max(0, evidence.shadowed - evidence.differed)
-    differing = highest_share(evidence.differed, same, state.alpha * _FOR_THE_RATE)
+    differed = max(evidence.differed, len(evidence.labelled))
+    same = max(0, evidence.shadowed - differed)
+    differing = highest_share(differed, same, state.alpha * _FOR_THE_RATE)
     if differing < state.delta:
         return MOST  # even if each differing answer were wrong
     # What is left of alpha is all that this evidence may use, so that 1/alpha stands for both.
@@ -129,7 +136,7 @@ def _guards(evidence: Evidence) -> Decision | None:
         times = f"{failed.candidate} times where the incumbent did not, and {failed.incumbent} times the reverse"
         return Decision("roll_back", 0, alone, f"it failed {times}")
     slow = share_above(evidence.over_latency, max(0, evidence.shadowed - evidence.over_latency), SLOW_SHARE)
-    if slow >= 1 / _GUARD_ALPHA:
+    if evidence.over_latency >= FUSE and slow >= 1 / _GUARD_ALPHA:
         return Decision("roll_back", 0, slow, f"slower than its target on {evidence.over_latency} requests")
     return None
 
@@ -147,11 +154,11 @@ def _imbalance(candidate: int, incumbent: int) -> float:
 
 def _missing(state: State, evidence: Evidence, dwelt: float) -> str | None:
     """What a promotion lacks besides evidence."""
-    wanted = min(state.min_labels, evidence.differed)
-    if not evidence.shadowed:
+    wanted = min(state.min_labels, evidence.differed)  # where outputs hardly differ there are no more
+    if evidence.shadowed <= 0:
         return "nothing was shadowed yet"
     if len(evidence.labelled) < wanted:
         return f"{len(evidence.labelled)} of {wanted} labels"
-    if dwelt < state.min_dwell_s:
+    if not dwelt >= state.min_dwell_s:  # nor where a clock says no number
         return f"{max(0.0, dwelt):.0f} of {state.min_dwell_s:.0f} seconds at {state.stage} %"
     return None

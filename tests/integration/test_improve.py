@@ -13,11 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
 
 from loopai_runtime.artifacts.store import ArtifactStore
 from loopai_runtime.cli.main import run_line
 from loopai_runtime.config import Config
 from loopai_runtime.datasets import labels
+from loopai_runtime.edge.improvement_metrics import ImprovementMetrics
+from loopai_runtime.edge.ticket_pages import TicketPages
 from loopai_runtime.errors import GateMissed
 from loopai_runtime.flows.improvements import Improvement, Improvements
 from loopai_runtime.flows.regression import replay_gold, require_gold
@@ -29,24 +33,7 @@ from .conftest import Done, Loopai
 from .test_server import SPAM, add
 
 ENUM = {"enum": ["spam", "ham"]}
-FILL = [
-    "a",
-    "the",
-    "we",
-    "you",
-    "please",
-    "for",
-    "with",
-    "about",
-    "our",
-    "next",
-    "this",
-    "some",
-    "more",
-    "team",
-    "day",
-    "soon",
-]
+FILL = ("a", "the", "we", "you", "please", "for", "with", "about", "our", "next", "this", "some", "day", "soon")
 
 
 def mail(rng: random.Random, n: int, spam: str) -> tuple[dict[str, Any], str]:
@@ -265,7 +252,7 @@ def test_attempts_in_a_row_that_came_to_nothing_open_a_ticket_and_the_loop_waits
     assert (waits.code, waits.json["state"], waits.json["ticket_id"]) == (3, "waiting", ticket.id)
 
     shown = task("tickets", "show", ticket.id[:8])
-    assert f"{most} improvements came to nothing" in shown.out
+    assert f"came to nothing, {most} times in a row" in shown.out
     assert task("tickets").out.count(ticket.id[:8]) == 1
     spec = json.loads(task.layout.spec("mail").read_text()) | {"description": "Is it spam, and do I want it?"}
     task.layout.spec("mail").write_text(json.dumps(spec))
@@ -296,8 +283,51 @@ def test_what_a_person_has_labelled_must_stay_right_whatever_is_gained(failing: 
     add(task.layout, "mail", both, activate=False, output_schema=ENUM)
     found = replay_gold(task.layout, Config(), "mail@2")
     assert [flip.source for flip in found.flips] == ["person"]
-    assert found.refused is not None
-    assert "a person has labelled" in found.refused
+    assert "a person has labelled" in str(found.refused)
+
+
+def test_what_improving_quotes_can_be_erased(improved: tuple[Task, Done], tmp_path: Path) -> None:
+    task = copy_of(improved[0], tmp_path / "data")
+    (made,) = Improvements(task.layout, "mail").all()
+    Tickets(task.layout).open("mail", "help", {"patterns": made.patterns, "hypothesis": made.hypothesis})
+    text = made.patterns[0]["examples"][0]["input"]["text"]
+    path = task.layout.improvements("mail")
+    assert text in path.read_text()
+    found = task("logs", "erase", "--match", f"text={text}", "--yes", "-o", "json")
+    assert found.code == 0, found.err
+    for each in (path, *Tickets(task.layout).paths("mail")):
+        left = each.read_text()
+        assert text not in left
+        assert "crypto`" not in left
+    assert [one.id for one in Improvements(task.layout, "mail").all()] == [made.id]
+
+
+def test_metrics_count_attempts_and_tickets(improved: tuple[Task, Done]) -> None:
+    task = improved[0]
+    metrics = ImprovementMetrics(task.layout)
+    for _ in range(2):  # looking again counts nothing again
+        found = {
+            sample.name: (sample.labels, sample.value) for family in metrics.collect() for sample in family.samples
+        }
+        counted = ({"task_id": "mail", "state": "made"}, 1)
+        assert found["loopai_program_improvements_total"] == counted
+
+
+def test_tickets_are_there_over_http(failing: Task, tmp_path: Path) -> None:
+    task = copy_of(failing, tmp_path / "data")
+    ticket, _ = Tickets(task.layout).open("mail", "it is hard", {"tried": []})
+    pages = Starlette(routes=TicketPages(task.layout, Config()).routes())
+    with TestClient(pages) as client:
+        (listed,) = client.get("/api/v1/tickets?status=open&task_id=mail").json()["tickets"]
+        assert listed == ticket.as_dict(whole=False)
+        assert client.get(f"/api/v1/tickets/{ticket.id}").json()["body"] == {"tried": []}
+        assert client.get("/api/v1/tickets/nothing").status_code == 404
+        assert client.get("/api/v1/tickets?status=new").status_code == 400
+        at = f"/api/v1/tickets/{ticket.id}/resolve"
+        assert client.post(at, content=b"{}", headers={"content-type": "text/plain"}).status_code == 415
+        assert client.post(at, json={"note": "a label was wrong"}).json()["status"] == "resolved"
+        assert client.get("/api/v1/tickets?status=open").json()["tickets"] == []
+    assert len(task.events("ticket.resolved")) == 1
 
 
 def test_what_a_killed_attempt_left_is_ended_as_it_would_have_been(failing: Task, tmp_path: Path) -> None:

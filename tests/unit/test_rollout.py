@@ -1,15 +1,12 @@
-"""When a candidate is promoted, held or rolled back, and how often that is wrong."""
+"""When a candidate is promoted, held or rolled back."""
 
 from __future__ import annotations
 
 import math
 import random
-import statistics
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import FrozenInstanceError, fields, replace
 
 import pytest
-from tests.bars import SOAK
 
 from loopai_runtime.evalues import highest_share, independence, mean_above, share_above
 from loopai_runtime.rollout import Decision, Evidence, Failures, State, decide
@@ -41,6 +38,55 @@ def test_a_promotion_waits_for_labels_and_for_time() -> None:
 def test_a_clock_that_jumps_promotes_nothing() -> None:
     assert decide(STATE, replace(SEEN, now=-1e9)).action == "hold"
     assert decide(STATE, replace(SEEN, now=1e12, labelled=())).action == "hold"
+    assert decide(STATE, replace(SEEN, now=math.nan)).action == "hold"
+
+
+def test_the_contract_names_these_fields_and_no_more() -> None:
+    names = {kind: [field.name for field in fields(kind)] for kind in (State, Evidence, Failures, Decision)}
+    assert names[State] == [
+        "stage", "stage_started_at", "delta", "alpha", "min_labels", "min_dwell_s", "max_labels",
+    ]  # fmt: skip
+    assert names[Evidence] == ["now", "shadowed", "differed", "labelled", "errors", "over_latency"]
+    assert names[Failures] == ["incumbent", "candidate"]
+    assert names[Decision] == ["action", "share", "e_value", "reason"]
+    for one in (STATE, SEEN, Failures(), decide(STATE, SEEN)):
+        with pytest.raises(FrozenInstanceError):
+            setattr(one, fields(one)[0].name, 1)
+
+
+@pytest.mark.parametrize("state", [STATE, replace(STATE, min_labels=0, min_dwell_s=0.0), replace(STATE, stage=0)])
+@pytest.mark.parametrize(
+    "evidence",
+    [
+        Evidence(0.0, 0, 0),
+        Evidence(-1e9, 0, 0),
+        Evidence(1e300, 0, 0, ()),
+        Evidence(math.inf, 0, 0),
+        Evidence(100.0, 100_000, 100_000),
+        Evidence(100.0, 0, 0, (1,) * 100),
+        Evidence(100.0, 10, 0, (1,) * 10),
+    ],
+)
+def test_what_was_not_seen_promotes_nothing_whatever_the_clock_says(state: State, evidence: Evidence) -> None:
+    decision = decide(state, evidence)
+    assert (decision.action, decision.share) == ("hold", state.stage)
+    assert decision.reason
+    assert math.isfinite(decision.e_value)
+
+
+def test_failures_may_come_as_json_has_them() -> None:
+    assert decide(STATE, Evidence(1.0, 5, 0, errors={"incumbent": 0, "candidate": 5})).action == "roll_back"  # type: ignore[arg-type]
+
+
+def test_a_list_of_labels_will_do_as_well() -> None:
+    assert decide(STATE, replace(SEEN, labelled=[1] * 60)) == decide(STATE, SEEN)  # type: ignore[arg-type]
+
+
+def test_evidence_at_its_very_largest_is_still_a_number() -> None:
+    for labels in ((1,) * 100_000, (-1,) * 100_000):
+        decision = decide(replace(STATE, max_labels=10**6), Evidence(1e6, 10**6, 10**5, labels))
+        assert math.isfinite(decision.e_value)
+        assert decision.action == ("promote" if labels[0] == 1 else "roll_back")
 
 
 def test_equal_outputs_are_evidence_that_needs_no_label() -> None:
@@ -79,6 +125,7 @@ def test_a_slow_candidate_is_out_within_two_hundred_requests() -> None:
     assert decide(STATE, Evidence(1.0, 200, 0, over_latency=190)).action == "roll_back"
     assert decide(STATE, Evidence(1.0, 20, 0, over_latency=10)).action == "roll_back"
     assert decide(STATE, Evidence(1.0, 200, 0, over_latency=2)).action == "hold"
+    assert decide(STATE, Evidence(1.0, 1, 0, over_latency=1)).action == "hold"  # one hiccup
 
 
 def test_evidence_does_not_grow_under_the_hypothesis() -> None:
@@ -124,110 +171,3 @@ def test_the_bound_on_a_share_holds_at_all_times() -> None:
     assert broken <= 0.05 * 200
     assert highest_share(0, 0, 0.05) == 1.0
     assert highest_share(100, 900, 0.05) < 0.14
-
-
-Stream = Iterator[tuple[int, int]]
-"""How many requests were shadowed until outputs differed, and the label then."""
-
-
-def stream(draw: random.Random, differing: float, better: float, noise: float = 0.0, burst: float = 0.0) -> Stream:
-    neither = 0.1
-    won = (1 - neither + better / differing) / 2
-    label = 0
-    while True:
-        gap = math.ceil(math.log1p(-draw.random()) / math.log1p(-differing)) or 1
-        if not (burst and label and draw.random() < burst):  # else the same again
-            at = draw.random()
-            label = 1 if at < won else -1 if at < 1 - neither else 0
-        said = draw.choice([-1, 1]) if label == 0 else -label
-        yield gap, said if draw.random() < noise else label
-
-
-def ours(flow: Stream) -> tuple[str, int]:
-    """What is decided in the end, and after how many labels."""
-    shadowed, labels = 0, []
-    for gap, label in flow:
-        shadowed += gap
-        labels.append(label)
-        if len(labels) % (5 if len(labels) < 100 else 25) == 0:
-            decision = decide(STATE, Evidence(100.0, shadowed, len(labels), tuple(labels)))
-            if decision.action != "hold":
-                said = "inconclusive" if "inconclusive" in decision.reason else decision.action
-                return said, len(labels)
-    raise AssertionError
-
-
-def means_at_three_looks(flow: Stream) -> tuple[str, int]:
-    total = 0
-    for n, (_, label) in enumerate(flow, 1):
-        total += label
-        if n in (20, 60, 180) and abs(total) > 1.645 * math.sqrt(n):
-            return ("promote" if total > 0 else "roll_back"), n
-        if n == 180:
-            return ("promote" if total >= 0 else "roll_back"), n
-    raise AssertionError
-
-
-def threshold(flow: Stream) -> tuple[str, int]:
-    """Promote where 85 % of a hundred labelled answers were not the worse ones."""
-    good = sum(label >= 0 for _, (_, label) in zip(range(100), flow, strict=False))
-    return ("promote" if good >= 85 else "roll_back"), 100
-
-
-def share(
-    rule: Callable[[Stream], tuple[str, int]], said: str, replicas: int, **world: float
-) -> tuple[float, float]:
-    """How often a rule ends so, and the median of labels it took."""
-    ends = [rule(stream(random.Random(seed), **world)) for seed in range(replicas)]  # type: ignore[arg-type]
-    return sum(end == said for end, _ in ends) / replicas, statistics.median(n for _, n in ends)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("differing", [0.06, 0.12, 0.3])
-def test_error_and_power_are_as_promised(differing: float) -> None:
-    replicas = max(100, int(2000 * SOAK))
-    slack = 3 * math.sqrt(0.05 * 0.95 / replicas) if SOAK < 1 else 0.0
-    worse, _ = share(ours, "promote", replicas, differing=differing, better=-0.02)
-    equal, _ = share(ours, "roll_back", replicas, differing=differing, better=0.0)
-    assert worse <= 0.065 + slack
-    assert equal <= 0.065 + slack
-    for better, said in ((0.05, "promote"), (-0.05, "roll_back")):
-        power, labels = share(ours, said, replicas, differing=differing, better=better)
-        assert power >= 0.95 - slack
-        assert labels <= (100 if differing <= 0.12 else 400)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("differing", [0.06, 0.12, 0.3])
-def test_a_noisy_oracle_and_correlated_inputs_cost_little(differing: float) -> None:
-    replicas = max(100, int(2000 * SOAK))
-    slack = 3 * math.sqrt(0.08 * 0.92 / replicas) if SOAK < 1 else 0.0
-    for world in ({"noise": 0.05}, {"burst": 0.3}, {"noise": 0.05, "burst": 0.3}):
-        worse, _ = share(ours, "promote", replicas, differing=differing, better=-0.02, **world)
-        equal, _ = share(ours, "roll_back", replicas, differing=differing, better=0.0, **world)
-        assert worse <= 0.08 + slack, world
-        assert equal <= 0.08 + slack, world
-
-
-@pytest.mark.slow
-def test_the_naive_rules_are_wrong_more_often_on_the_same_streams() -> None:
-    replicas = max(200, int(2000 * SOAK))
-    for rule in (means_at_three_looks, threshold):
-        worse, _ = share(rule, "promote", replicas, differing=0.3, better=-0.02)
-        better, _ = share(rule, "roll_back", replicas, differing=0.3, better=0.05)
-        assert max(worse, better) > 0.065, (worse, better)
-
-
-@pytest.mark.slow
-def test_a_version_that_crashes_on_half_of_the_inputs_is_out_within_twenty_requests() -> None:
-    replicas = max(200, int(1000 * SOAK))
-    out = 0
-    for seed in range(replicas):
-        draw, crashed = random.Random(seed), 0
-        for n in range(1, 21):
-            crashed += draw.random() < 0.5
-            decision: Decision = decide(STATE, Evidence(float(n), n, 0, (), Failures(0, crashed)))
-            if decision.action == "roll_back":
-                out += 1
-                break
-    assert out >= 0.98 * replicas

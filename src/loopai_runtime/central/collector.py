@@ -16,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 from sqlalchemy import insert, select, update
 
 from loopai_runtime import jsonl
+from loopai_runtime.central import rollouts
 from loopai_runtime.central.counted import CheckedReport, Day, StatsReport
 from loopai_runtime.central.db.tables import (
     deployments,
@@ -89,6 +90,7 @@ def collect(
         new = _new(connection, mine, believed)
         if new:
             _keep(connection, mine, new)
+            rollouts.keep(db, connection, mine, (each.record for each in new))
             _count_boots(db, connection, mine, new)
         metrics = _count(connection, mine, new)
         done = Collected(len(new), len(batch.records) - len(new), metrics)

@@ -31,8 +31,13 @@ from loopai_runtime.models import utc_now
 from loopai_runtime.synthesis import specfile
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from loopai_runtime.artifacts.store import Stored
     from loopai_runtime.central.access import Caller
     from loopai_runtime.central.platform import Platform
+
+    Judge = Callable[[Stored], Awaitable[None]]
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +46,6 @@ _MOST_WAITING = 100
 _LONGEST_S = 900.0
 _MISSED = 3  # the exit code of a program that misses its targets: a draft
 _KEPT_OUTPUT = 64 * 1024
-_ENDED = "the platform ended before the program was written; ask again"
 _EXAMPLES, _ROW = "examples.jsonl", {"input", "output"}
 _ELSEWHERE = ("examples_from", "unlabelled_from")
 _PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TZ")
@@ -49,6 +53,8 @@ _PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TZ")
 
 class Generations:
     """Made on the loop that serves."""
+
+    ENDED = "the platform ended before the program was written; ask again"
 
     def __init__(self, platform: Platform) -> None:
         self._platform = platform
@@ -60,7 +66,7 @@ class Generations:
         """What an earlier process did not end is over. Before anything is asked for."""
         shutil.rmtree(self._platform.layout.generations, ignore_errors=True)
         unfinished = generations.c.state.in_(("queued", "running"))
-        said = {"state": "failed", "error": _ENDED, "ended_at": utc_now()}
+        said = {"state": "failed", "error": self.ENDED, "ended_at": utc_now()}
         with self._platform.db.write() as connection:
             connection.execute(update(generations).where(unfinished).values(said))
 
@@ -70,12 +76,15 @@ class Generations:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def ask(self, caller: Caller, task_id: str, examples: list[dict[str, Any]]) -> dict[str, Any]:
-        """Begin to write a program of a task's specification and of further examples.
+    async def ask(
+        self, caller: Caller, task_id: str, examples: list[dict[str, Any]], judge: Judge | None = None
+    ) -> dict[str, Any]:
+        """Begin to write a program of a task's specification and of further examples. `judge` sees it before it is
+        published, and raises a LoopaiError where it is not to be.
 
         Raises NotFound, InputError, SpecError, Busy, Refused (409) where one is being written for the task.
         """
-        spec = await self._platform.thread(self._spec, caller.tenant_id, task_id)
+        spec = await self._platform.thread(self.spec, caller.tenant_id, task_id)
         files = await self._platform.thread(_sound, spec, task_id, examples)
         place = (caller.tenant_id, task_id)
         if (before := self._under_way.get(place)) is not None:
@@ -90,7 +99,7 @@ class Generations:
         except BaseException:
             del self._under_way[place]
             raise
-        task = asyncio.create_task(self._write(caller, task_id, row["id"], files))
+        task = asyncio.create_task(self._write(caller, task_id, row["id"], files, judge))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return self._shown(row)
@@ -107,12 +116,17 @@ class Generations:
 
     # ---
 
-    async def _write(self, caller: Caller, task_id: str, generation_id: str, files: tuple[bytes, bytes]) -> None:
+    async def _write(
+        self, caller: Caller, task_id: str, generation_id: str, files: tuple[bytes, bytes], judge: Judge | None
+    ) -> None:
         work = self._platform.layout.generations / generation_id
         try:
             async with self._turn:
                 await self._note(generation_id, state="running", started_at=utc_now())
                 await _generate(self._platform, work, *files)
+                if judge is not None:
+                    written = await self._platform.thread(_written, work, task_id)
+                    await judge(written)
                 end = {"state": "done"} | await self._publish(caller, task_id, work)
         except LoopaiError as error:
             end = {"state": "failed", "error": error.message[:1000]}
@@ -129,8 +143,7 @@ class Generations:
         platform = self._platform
 
         def publish() -> tuple[int, str]:
-            stored = ArtifactStore(Layout(work / "data")).read(f"{task_id}@1")
-            content = archive.write_zip(stored.bundle)
+            content = archive.write_zip(_written(work, task_id).bundle)
             made = platform.repository.publish(caller.tenant_id, task_id, content, caller.key_id)
             about = platform.repository.describe(caller.tenant_id, task_id, made.version)
             return made.version, about["status"]
@@ -140,7 +153,8 @@ class Generations:
         platform.news.artifact(caller.tenant_id, task_id, version)
         return {"version": version, "status": status}
 
-    def _spec(self, tenant_id: str, task_id: str) -> dict[str, Any]:
+    def spec(self, tenant_id: str, task_id: str) -> dict[str, Any]:
+        """A task's specification as it was put. Raises NotFound."""
         mine = (tasks.c.tenant_id == tenant_id, tasks.c.task_id == task_id, tasks.c.deleted_at.is_(None))
         with self._platform.db.read() as connection:
             row = connection.execute(select(tasks.c.spec).where(*mine)).first()
@@ -165,6 +179,10 @@ class Generations:
     def _shown(row: dict[str, Any]) -> dict[str, Any]:
         names = ("id", "task_id", "state", "version", "status", "error", "created_at", "started_at", "ended_at")
         return {name: row.get(name) for name in names}
+
+
+def _written(work: Path, task_id: str) -> Stored:
+    return ArtifactStore(Layout(work / "data")).read(f"{task_id}@1")
 
 
 def _sound(spec: dict[str, Any], task_id: str, examples: list[dict[str, Any]]) -> tuple[bytes, bytes]:

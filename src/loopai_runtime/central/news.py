@@ -92,6 +92,10 @@ class News:
         """`alert`: {id, task_id, kind, severity, message, at}."""
         self._tell(tenant_id, alert["task_id"], "OnAlertTriggered", [dict(alert)])
 
+    def abort(self, tenant_id: str, task_id: str, reason: str) -> None:
+        """The task's rollouts are asked to be aborted: edges look at once which."""
+        self._tell(tenant_id, task_id, "OnRolloutAbortRequested", [task_id, reason])
+
     def revoked(self, key_id: str) -> None:
         """A key is worth nothing any more, and neither is what was opened with it."""
 

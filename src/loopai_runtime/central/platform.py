@@ -14,6 +14,7 @@ from sqlalchemy import select
 from loopai_runtime.central.access import Keys, Scope
 from loopai_runtime.central.audit import PLATFORM
 from loopai_runtime.central.blobs import blobs_of
+from loopai_runtime.central.coordinator import Coordinator
 from loopai_runtime.central.database import database_of
 from loopai_runtime.central.db.tables import api_keys, tenants
 from loopai_runtime.central.execution import Execution
@@ -75,6 +76,7 @@ class Platform:
         self.news = News(self)
         self.execution = Execution(self)
         self.generations = Generations(self)
+        self.coordinator = Coordinator(self)
         self.upkeep = Upkeep(self)
         self._threads = ThreadPoolExecutor(_THREADS, "platform")
 
@@ -103,6 +105,7 @@ class Platform:
         self.news.start()
         self.execution.start()
         self.upkeep.start()
+        self.coordinator.start()
         return self
 
     async def __aexit__(
@@ -110,6 +113,7 @@ class Platform:
     ) -> None:
         await self.news.close()
         await self.upkeep.close()
+        await self.coordinator.close()
         await self.generations.close()
         await self.execution.close()
         await self.pool.__aexit__(None, None, None)

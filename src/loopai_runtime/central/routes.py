@@ -16,7 +16,9 @@ from loopai_runtime.central import (
     deployment_routes,
     execution_routes,
     generation_routes,
+    improvement_routes,
     key_routes,
+    rollout_routes,
     task_routes,
     telemetry_routes,
 )
@@ -46,7 +48,9 @@ OPERATIONS = (
     *artifact_routes.OPERATIONS,
     *execution_routes.OPERATIONS,
     *generation_routes.OPERATIONS,
+    *improvement_routes.OPERATIONS,
     *telemetry_routes.OPERATIONS,
+    *rollout_routes.OPERATIONS,
     Operation("GET", "/metrics", metrics, Scope.READ, "Prometheus metrics", media="text/plain"),
 )
 

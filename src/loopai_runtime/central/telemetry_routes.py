@@ -34,6 +34,7 @@ async def take(call: Call) -> Accepted:
     call.platform.records += done.accepted
     for metrics in done.metrics:
         call.platform.news.metrics(caller.tenant_id, metrics["task_id"], metrics)
+        call.platform.coordinator.heard(caller.tenant_id, metrics["task_id"])
     return Accepted(accepted=done.accepted, duplicates=done.duplicates)
 
 

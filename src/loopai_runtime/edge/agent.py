@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 from loopai_runtime.datasets.live_log import LiveLog
 from loopai_runtime.edge import link
+from loopai_runtime.edge.improvement_metrics import ImprovementMetrics
 from loopai_runtime.edge.metrics import Metrics
 from loopai_runtime.edge.pages import Pages
+from loopai_runtime.edge.rollout_metrics import RolloutMetrics
 from loopai_runtime.edge.routes import Door, Routes
 from loopai_runtime.errors import LoopaiError, NotFound
 from loopai_runtime.flows import oracles
@@ -52,8 +54,9 @@ class Edge:
         self.log = LiveLog(layout, fsync=config.storage.fsync, on_full=config.storage.on_full)
         self.metrics = Metrics()
         self.traffic = Traffic(self.pool, self.log, layout, config, self.metrics.watch, self._blown)
-        self.metrics.follow(self.traffic, self.pool, self.log, lambda: telemetry.load(layout))
-        self.pages = Pages(self.traffic, self.metrics, self.log, layout)
+        on_disk = (RolloutMetrics(layout), ImprovementMetrics(layout))
+        self.metrics.follow(self.traffic, self.pool, self.log, lambda: telemetry.load(layout), *on_disk)
+        self.pages = Pages(self.traffic, self.metrics, self.log, layout, config)
         self.deployment_id = layout.deployment_id(config)
         rate = config.server.rate_limit
         self.routes = Routes(self.traffic, self.metrics, door, self.pages.app(), RateLimit(rate) if rate else None)

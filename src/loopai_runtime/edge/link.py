@@ -82,6 +82,7 @@ class Link:
             on_connected=self._connected,
         )
         hub.on("OnNewArtifactAvailable", self._heard)
+        hub.on("OnRolloutAbortRequested", self._asked)
         return hub
 
     @property
@@ -118,6 +119,10 @@ class Link:
 
     def _heard(self, task_id: object, version: object) -> None:
         log.info("the platform says that %s v%s is there", str(task_id)[:64], str(version)[:10])
+        self._news.set()
+
+    def _asked(self, task_id: object, reason: object) -> None:
+        log.info("the platform asks to abort a rollout of %s: %s", str(task_id)[:64], str(reason)[:200])
         self._news.set()
 
     async def _connected(self) -> None:

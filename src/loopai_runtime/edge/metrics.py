@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
     from loopai_runtime.datasets.live_log import LiveLog
+    from loopai_runtime.edge.improvement_metrics import ImprovementMetrics
     from loopai_runtime.edge.link import Link
+    from loopai_runtime.edge.rollout_metrics import RolloutMetrics
     from loopai_runtime.flows.execute import Result
     from loopai_runtime.flows.serve import Traffic
     from loopai_runtime.sandbox import Pool
@@ -79,6 +81,8 @@ class Metrics:
         self._registry.register(self)
         self._parts: tuple[Traffic, Pool, LiveLog] | None = None
         self._telemetry: Callable[[], State] | None = None
+        self._rollouts: RolloutMetrics | None = None
+        self._improvements: ImprovementMetrics | None = None
 
     def watch(self, result: Result) -> None:
         """Count one execution."""
@@ -121,9 +125,19 @@ class Metrics:
             )
         return found
 
-    def follow(self, traffic: Traffic, pool: Pool, kept: LiveLog, telemetry: Callable[[], State]) -> None:
+    def follow(
+        self,
+        traffic: Traffic,
+        pool: Pool,
+        kept: LiveLog,
+        telemetry: Callable[[], State],
+        rollouts: RolloutMetrics | None = None,
+        improvements: ImprovementMetrics | None = None,
+    ) -> None:
         """Whose state is part of what is said."""
         self._parts = (traffic, pool, kept)
+        self._rollouts = rollouts
+        self._improvements = improvements
         self._telemetry = telemetry
 
     def text(self) -> bytes:
@@ -167,6 +181,10 @@ class Metrics:
             yield from _state(*self._parts)
         if self._telemetry is not None:
             yield from _reporting(self._telemetry)
+        if self._rollouts is not None:
+            yield from self._rollouts.collect()
+        if self._improvements is not None:
+            yield from self._improvements.collect()
         if self.link is not None:
             yield from _platform(self.link)
 

@@ -13,12 +13,14 @@ from starlette.routing import Route
 
 from loopai_runtime import jsonl
 from loopai_runtime._version import __version__
+from loopai_runtime.edge import rollout_pages, ticket_pages
 from loopai_runtime.http.page import code, page
 from loopai_runtime.http.problem import SCHEMA, problem
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
+    from loopai_runtime.config import Config
     from loopai_runtime.datasets.live_log import LiveLog
     from loopai_runtime.edge.metrics import Metrics
     from loopai_runtime.flows.serve import Lane, Traffic
@@ -27,13 +29,15 @@ if TYPE_CHECKING:
 
 
 class Pages:
-    """Reads the state of the parts; changes nothing."""
+    """Reads the state of the parts; of rollouts and tickets, also changes it."""
 
-    def __init__(self, traffic: Traffic, metrics: Metrics, kept: LiveLog, layout: Layout) -> None:
+    def __init__(self, traffic: Traffic, metrics: Metrics, kept: LiveLog, layout: Layout, config: Config) -> None:
         self._traffic = traffic
         self._metrics = metrics
         self._log = kept
         self._layout = layout
+        self._rollouts = rollout_pages.RolloutPages(layout, config)
+        self._tickets = ticket_pages.TicketPages(layout, config)
         self.draining = False
 
     def app(self) -> Starlette:
@@ -43,6 +47,8 @@ class Pages:
             Route("/metrics", self.metrics),
             Route("/openapi.json", self.openapi),
             Route("/docs", self.docs),
+            *self._rollouts.routes(),
+            *self._tickets.routes(),
         ]
         return Starlette(routes=routes, exception_handlers={HTTPException: _not_found})
 
@@ -74,7 +80,7 @@ class Pages:
 
     def description(self) -> dict[str, Any]:
         """OpenAPI 3.1 with each task's own schemas."""
-        paths: dict[str, Any] = {}
+        paths: dict[str, Any] = ticket_pages.described(_problems())
         for task_id, lane in sorted(self._traffic.lanes.items()):
             artifact = lane.artifact
             operation = _operation(task_id, artifact)
@@ -83,6 +89,7 @@ class Pages:
                 "post": operation | {"operationId": f"{operation['operationId']}_api"}
             }
             paths[f"/api/v1/tasks/{task_id}/batch"] = {"post": _batch_operation(task_id, artifact)}
+            paths |= rollout_pages.described(task_id, _problems())
         return {
             "openapi": "3.1.0",
             "info": {"title": "loopai", "version": __version__},

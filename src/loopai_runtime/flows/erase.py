@@ -1,9 +1,9 @@
 """A person's right to be forgotten: records taken out of everything that keeps inputs and outputs.
 
-Logs and their archives, validations, labels, queues, examples, the labels' names in statistics, what waits to be
-sent to the platform; caches are emptied, as their keys do not say whose input they answer. What cannot be changed
-here is named: versions whose program was made from an erased row, or has what was looked for in its text, and
-specifications.
+Logs and their archives, validations, labels, queues, examples, the labels' names in statistics, what improving
+quotes, what waits to be sent to the platform; caches are emptied, as their keys do not say whose input they
+answer. What cannot be changed here is named: versions whose program was made from an erased row, or has what was
+looked for in its text, and specifications.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from loopai_runtime.artifacts.store import ArtifactStore
 from loopai_runtime.datasets import erasure, raw, stats, tally
 from loopai_runtime.errors import InputError, LoopaiError
 from loopai_runtime.events import Audit
+from loopai_runtime.flows.erase_attempts import erase_attempts
 from loopai_runtime.flows.generate import ROW_HASH_BYTES, rows_of
 from loopai_runtime.layout import storage_errors
 from loopai_runtime.synthesis.specfile import load_saved
@@ -37,8 +38,8 @@ class Erased:
     """What was taken out, or with `dry_run` would be: records by place, and what is left to do."""
 
     records: dict[str, int] = field(default_factory=dict)
-    """By `executions`, `validations`, `shadow`, `statistics`, `telemetry`, `cache`, and the task's own files:
-    `labels`, …"""
+    """By `executions`, `validations`, `shadow`, `statistics`, `telemetry`, `improvements` (with their
+    tickets), `cache`, and the task's own files: `labels`, …"""
     rebuild: list[str] = field(default_factory=list)
     """Versions to make again without the erased rows, and then to remove: `task@3`."""
     by_hand: list[str] = field(default_factory=list)
@@ -95,6 +96,7 @@ def _erase_task(layout: Layout, task_id: str, match: Match, done: Erased, dry_ru
             day = path.name.removeprefix("daily-stats-").removesuffix(".json")
             done.count("statistics", stats.erase_labels(layout, task_id, day, match.label))
     done.count("telemetry", _erase_unsent(layout, task_id, meant, dry_run))
+    done.count("improvements", erase_attempts(layout, task_id, meant, dry_run=dry_run))
     inputs = [record["input"] for record in _records(found) if "input" in record]
     done.rebuild += _versions(ArtifactStore(layout), task_id, inputs, match.text)
     done.by_hand += [str(path) for path in _files_of_people(layout, task_id) if _has(path, match)]

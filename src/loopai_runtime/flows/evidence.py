@@ -15,10 +15,13 @@ from loopai_runtime.flows.analysis import analyze
 from loopai_runtime.validation import estimate
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from loopai_runtime.config import Config
+    from loopai_runtime.config.sections import Improvement
     from loopai_runtime.flows.analysis import Analysis
     from loopai_runtime.layout import Layout
-    from loopai_runtime.validation.estimate import Estimate
+    from loopai_runtime.validation.estimate import Checked, Estimate
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,27 +83,33 @@ class Evidence:
 def evidence_of(
     layout: Layout, config: Config, task_id: str, version: int, accuracy_target: float
 ) -> tuple[Evidence, Analysis]:
-    """What is known of a version, and the analysis of its checks alone. Raises StorageError."""
-    days = config.improvement.window_days
-    analysis = analyze(layout, task_id, days=days, by="version")
+    """What is known of a version here, and the analysis of its checks alone. Raises StorageError."""
+    analysis = analyze(layout, task_id, days=config.improvement.window_days, by="version")
     judged = [one for one in analysis.checked[task_id] if one.version == version]
     checks = [estimate.Checked(one.match, 1.0 if one.pi is None else one.pi, one.confidence) for one in judged]
+    group = next((row.group for row in analysis.rows if row.key == version), Group())
+    found = weigh(version, checks, group, config.improvement, accuracy_target)
+    return found, replace(analysis, checked={task_id: judged})
+
+
+def weigh(
+    version: int, checks: Sequence[Checked], ran: Group, limits: Improvement, accuracy_target: float
+) -> Evidence:
+    """What the checks of a version and the counts of its executions show."""
     # Of what future inputs will meet, not of the executions that happened: so without their number.
     accuracy = estimate.accuracy(checks)
     low, high = accuracy.always() if accuracy.n else (0.0, 1.0)
-    group = next((row.group for row in analysis.rows if row.key == version), Group())
-    errors = group.errors + group.timeouts
-    found = Evidence(
+    errors = ran.errors + ran.timeouts
+    return Evidence(
         version=version,
-        days=days,
+        days=limits.window_days,
         accuracy=accuracy,
         low=low,
         high=high,
-        failed=sum(not one.match for one in judged),
-        executions=group.count,
+        failed=sum(not one.match for one in checks),
+        executions=ran.count,
         errors=errors,
-        errors_low=intervals.always(errors, group.count)[0] if errors else 0.0,
-        failure_threshold=config.improvement.failure_threshold,
+        errors_low=intervals.always(errors, ran.count)[0] if errors else 0.0,
+        failure_threshold=limits.failure_threshold,
         accuracy_target=accuracy_target,
     )
-    return found, replace(analysis, checked={task_id: judged})

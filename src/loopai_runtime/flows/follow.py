@@ -6,7 +6,6 @@ is kept in a cache; without it a version is looked at again, and found to be her
 
 from __future__ import annotations
 
-import importlib
 import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ from loopai_runtime import jsonl
 from loopai_runtime.artifacts.store import ArtifactStore
 from loopai_runtime.errors import AuthError, GateMissed, LoopaiError, NotFound, Unreachable
 from loopai_runtime.flows.announce import announce
+from loopai_runtime.flows.obey import obey
 from loopai_runtime.flows.platform import PlatformClient
 from loopai_runtime.flows.pull import pull
 from loopai_runtime.layout import make_dir, replace_file
@@ -58,10 +58,11 @@ class Follower:
         self._said: dict[str, str] = {}
 
     def look(self) -> int:
-        """Take what is new and return how many versions came in.
+        """Take what is new and return how many versions came in. Before that, abort what is to be aborted.
 
         Raises Unreachable, AuthError; what stands against one task is logged, and tried again the next time.
         """
+        self._obey()
         self.followed = tuple(self._tasks())
         taken = 0
         for task_id in self.followed:
@@ -73,6 +74,16 @@ class Follower:
             except LoopaiError as error:
                 self._say(task_id, str(error))
         return taken
+
+    def _obey(self) -> None:
+        try:
+            for task_id in obey(self._layout, self._config, self._client):
+                log.warning("the rollout of %s was aborted: the platform asked for it", task_id)
+            self._said.pop("rollouts", None)
+        except (Unreachable, AuthError):
+            raise
+        except LoopaiError as error:
+            self._say("rollouts", str(error))
 
     def _tasks(self) -> list[str]:
         """Those assigned to this deployment; in hybrid mode also what is both here and there."""
@@ -123,10 +134,8 @@ class Follower:
             with self._layout.lock(task_id, 5.0):
                 self._store.activate(task_id, version, reason="the first version that came from the platform")
             log.info("%s v%d serves: nothing did before", task_id, version)
-        elif self._config.rollout.auto and (rollouts := _rollouts()) is not None:
-            if self._is_good_here(task_id, version):
-                rollouts.start(self._layout, self._config, f"{task_id}@{version}")
-                log.info("a rollout of %s v%d has started", task_id, version)
+        elif self._config.rollout.auto:
+            self._try_out(task_id, version)
         else:
             log.info(
                 "%s v%d is here and does not serve: loopai activate or loopai rollout start %s@%d lets it",
@@ -136,19 +145,22 @@ class Follower:
                 version,
             )
 
-    def _is_good_here(self, task_id: str, version: int) -> bool:
-        """Whether it keeps right what the version that serves gets right of this edge's own gold examples, which
-        the platform has never seen."""
-        from loopai_runtime.flows.regression import require_gold  # here, as most edges never start a rollout
+    def _try_out(self, task_id: str, version: int) -> None:
+        """Start a rollout, if the version keeps right what the one that serves gets right of this edge's own gold
+        examples, which the platform has never seen."""
+        from loopai_runtime.flows import roll_out  # here, as most edges try nothing
+        from loopai_runtime.flows.regression import require_gold
 
+        reference = f"{task_id}@{version}"
         try:
-            require_gold(self._layout, self._config, f"{task_id}@{version}")
+            require_gold(self._layout, self._config, reference)
         except GateMissed as error:
             log.warning("%s", error)
             facts = {"version": version, "reason": error.message}
             announce(self._layout, self._config, "improvement.refused", task_id, **facts)
-            return False
-        return True
+            return
+        roll_out.start(self._layout, self._config, reference, by="platform")
+        log.info("a rollout of %s v%d has started", task_id, version)
 
     def _remember(self, task_id: str, seen: Seen) -> None:
         if self._seen[task_id] == seen:
@@ -165,14 +177,6 @@ class Follower:
         if self._said.get(task_id) != what:
             self._said[task_id] = what
             log.warning("%s: %s", task_id, what)
-
-
-def _rollouts() -> Any:
-    """The module of rollouts, here, since most edges never start one; None where there is none."""
-    try:
-        return importlib.import_module("loopai_runtime.flows.roll_out")
-    except ModuleNotFoundError:
-        return None
 
 
 def _read(path: Any) -> dict[str, Seen]:

@@ -11,7 +11,6 @@ row that came to nothing a ticket asks a person; the loop waits until it is reso
 from __future__ import annotations
 
 import hashlib
-import importlib
 import time
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -29,7 +28,7 @@ from loopai_runtime.errors import (
     SpecError,
     StorageError,
 )
-from loopai_runtime.flows import generate, oracles
+from loopai_runtime.flows import generate, oracles, roll_out
 from loopai_runtime.flows.announce import announce
 from loopai_runtime.flows.checked_inputs import judged, new_labels
 from loopai_runtime.flows.evidence import evidence_of
@@ -300,7 +299,7 @@ class _Attempt:
             "flips": made.flips,
             "tried": [_tried(one) for one in tried],
         }
-        title = f"{self.task_id}: {len(tried)} improvements came to nothing"
+        title = f"{self.task_id}: improving it came to nothing, {len(tried)} times in a row"
         ticket, is_new = self.tickets.open(self.task_id, title, body)
         made.ticket_id = ticket.id
         self.history.save(made)
@@ -342,11 +341,7 @@ def start_rollout(
     if not config.rollout.auto or version is None:
         return False
     try:
-        rollouts = importlib.import_module("loopai_runtime.flows.roll_out")
-    except ModuleNotFoundError:
-        return False
-    try:
-        rollouts.start(layout, config, f"{task_id}@{version}")
+        roll_out.start(layout, config, f"{task_id}@{version}", by="improvement")
     except StorageError:
         raise
     except LoopaiError as error:

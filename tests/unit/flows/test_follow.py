@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -14,8 +12,9 @@ from tests.integration.test_server import SPAM, artifact
 
 from loopai_runtime.artifacts.store import ArtifactStore
 from loopai_runtime.config import Config
+from loopai_runtime.datasets import labels
 from loopai_runtime.errors import AuthError, Busy, NotFound
-from loopai_runtime.flows import follow
+from loopai_runtime.flows import follow, roll_out
 from loopai_runtime.flows.follow import Follower
 from loopai_runtime.flows.pull import Pulled
 from loopai_runtime.layout import Layout, make_dir
@@ -195,14 +194,12 @@ def test_a_rollout_starts_by_itself_and_a_refused_one_is_tried_again(
     started: list[str] = []
     refusals = [Busy("a rollout is under way")]
 
-    def start(layout: Layout, config: Config, reference: str) -> None:
+    def start(layout: Layout, config: Config, reference: str, *, by: str) -> None:
         if refusals:
             raise refusals.pop()
         started.append(reference)
 
-    module = ModuleType("loopai_runtime.flows.roll_out")
-    module.start = start  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "loopai_runtime.flows.roll_out", module)
+    monkeypatch.setattr(roll_out, "start", start)
     platform.assigned = ["spam"]
     platform.publish("spam")
     one = follower(tmp_path, rollout__auto=True)
@@ -214,3 +211,27 @@ def test_a_rollout_starts_by_itself_and_a_refused_one_is_tried_again(
     one.look()
     one.look()
     assert started == ["spam@2"]
+
+
+def test_what_this_edge_knows_to_be_wrong_is_not_tried(
+    tmp_path: Path, platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A person's label that the version here gets right, and the new one does not."""
+    started: list[str] = []
+    monkeypatch.setattr(roll_out, "start", lambda *given, **_by: started.append(given[2]))
+    platform.assigned = ["spam"]
+    platform.publish("spam")
+    one = follower(tmp_path, rollout__auto=True)
+    one.look()
+    layout = Layout(tmp_path)
+    make_dir(layout.task("spam"))
+    labels.append(layout, "spam", [labels.label({"text": "lunch"}, "ham", "person")])
+    with layout.lock("spam", 5):
+        ArtifactStore(layout).add(artifact("spam"), "def run(x):\n    return 'spam'\n", VersionStatus.VALIDATED)
+    platform.publish("spam")
+    one.look()
+    one.look()
+    assert started == []
+    audit = "".join(path.read_text() for path in layout.audit.glob("*.jsonl"))
+    assert audit.count('"kind":"improvement.refused"') == 1
+    assert "a person has labelled" in audit

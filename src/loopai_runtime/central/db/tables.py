@@ -202,6 +202,24 @@ telemetry_days = Table(
     Column("checked", JSON, nullable=False),
 )
 
+rollouts = Table(
+    "rollouts",
+    metadata,
+    _tenant(),
+    _deployment(),
+    Column("task_id", String(63), primary_key=True),
+    Column("rollout_id", String(64), primary_key=True),
+    Column("version", Integer),
+    Column("state", String(32), nullable=False),
+    Column("boot", String(32), nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("body", JSON, nullable=False),
+    Column("updated_at", String(32), nullable=False),
+    Column("abort_requested_at", String(32)),
+    Column("abort_reason", String(500)),
+    Index("rollouts_of_task", "tenant_id", "task_id", "updated_at"),
+)
+
 # --- programs that are being written
 
 generations = Table(
@@ -218,4 +236,39 @@ generations = Table(
     Column("created_at", String(32), nullable=False),
     Column("started_at", String(32)),
     Column("ended_at", String(32)),
+)
+
+# --- tasks that fail too often
+
+improvements = Table(
+    "improvements",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    _tenant(key=False),
+    Column("task_id", String(63), nullable=False),
+    Column("base", Integer, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("reason", String, nullable=False),
+    Column("spec_digest", String(64), nullable=False),
+    Column("generation_id", String(36)),
+    Column("version", Integer),
+    Column("body", JSON, nullable=False),
+    Column("started_at", String(32), nullable=False),
+    Column("ended_at", String(32)),
+    Index("improvements_of_task", "tenant_id", "task_id", "started_at"),
+)
+
+tickets = Table(
+    "tickets",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    _tenant(key=False),
+    Column("task_id", String(63), nullable=False),
+    Column("title", String(200), nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("resolution", String),
+    Column("body", JSON, nullable=False),
+    Column("created_at", String(32), nullable=False),
+    Column("updated_at", String(32), nullable=False),
+    Index("tickets_of_task", "tenant_id", "task_id"),
 )

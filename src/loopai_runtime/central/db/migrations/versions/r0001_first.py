@@ -142,6 +142,24 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("tenant_id", "deployment_id", "boot", name=op.f("pk_telemetry_boots")),
     )
     op.create_table(
+        "rollouts",
+        sa.Column("tenant_id", sa.String(length=63), nullable=False),
+        sa.Column("deployment_id", sa.String(length=63), nullable=False),
+        sa.Column("task_id", sa.String(length=63), nullable=False),
+        sa.Column("rollout_id", sa.String(length=64), nullable=False),
+        sa.Column("version", sa.Integer(), nullable=True),
+        sa.Column("state", sa.String(length=32), nullable=False),
+        sa.Column("boot", sa.String(length=32), nullable=False),
+        sa.Column("seq", sa.BigInteger(), nullable=False),
+        sa.Column("body", sa.JSON(), nullable=False),
+        sa.Column("updated_at", sa.String(length=32), nullable=False),
+        sa.Column("abort_requested_at", sa.String(length=32), nullable=True),
+        sa.Column("abort_reason", sa.String(length=500), nullable=True),
+        sa.ForeignKeyConstraint(["tenant_id"], ["tenants.id"], name=op.f("fk_rollouts_tenant_id")),
+        sa.PrimaryKeyConstraint("tenant_id", "deployment_id", "task_id", "rollout_id", name=op.f("pk_rollouts")),
+    )
+    op.create_index("rollouts_of_task", "rollouts", ["tenant_id", "task_id", "updated_at"], unique=False)
+    op.create_table(
         "telemetry_days",
         sa.Column("tenant_id", sa.String(length=63), nullable=False),
         sa.Column("task_id", sa.String(length=63), nullable=False),
@@ -191,3 +209,36 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("tenant_id", "deployment_id", "task_id", name=op.f("pk_deployment_tasks")),
     )
+    op.create_table(
+        "improvements",
+        sa.Column("id", sa.String(length=36), nullable=False),
+        sa.Column("tenant_id", sa.String(length=63), nullable=False),
+        sa.Column("task_id", sa.String(length=63), nullable=False),
+        sa.Column("base", sa.Integer(), nullable=False),
+        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("reason", sa.String(), nullable=False),
+        sa.Column("spec_digest", sa.String(length=64), nullable=False),
+        sa.Column("generation_id", sa.String(length=36), nullable=True),
+        sa.Column("version", sa.Integer(), nullable=True),
+        sa.Column("body", sa.JSON(), nullable=False),
+        sa.Column("started_at", sa.String(length=32), nullable=False),
+        sa.Column("ended_at", sa.String(length=32), nullable=True),
+        sa.ForeignKeyConstraint(["tenant_id"], ["tenants.id"], name=op.f("fk_improvements_tenant_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_improvements")),
+    )
+    op.create_index("improvements_of_task", "improvements", ["tenant_id", "task_id", "started_at"], unique=False)
+    op.create_table(
+        "tickets",
+        sa.Column("id", sa.String(length=36), nullable=False),
+        sa.Column("tenant_id", sa.String(length=63), nullable=False),
+        sa.Column("task_id", sa.String(length=63), nullable=False),
+        sa.Column("title", sa.String(length=200), nullable=False),
+        sa.Column("status", sa.String(length=16), nullable=False),
+        sa.Column("resolution", sa.String(), nullable=True),
+        sa.Column("body", sa.JSON(), nullable=False),
+        sa.Column("created_at", sa.String(length=32), nullable=False),
+        sa.Column("updated_at", sa.String(length=32), nullable=False),
+        sa.ForeignKeyConstraint(["tenant_id"], ["tenants.id"], name=op.f("fk_tickets_tenant_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_tickets")),
+    )
+    op.create_index("tickets_of_task", "tickets", ["tenant_id", "task_id"], unique=False)
