@@ -22,6 +22,7 @@ from typing import Any
 import pytest
 
 from loopai_runtime.artifacts import archive, bundle
+from loopai_runtime.cli.main import run_line
 from loopai_runtime.models import AbstainThreshold, Complexity, ProgramArtifact, SynthesisStrategy
 
 from .conftest import Done, Loopai
@@ -117,6 +118,14 @@ def write(folder: Path, code: str = CODE, **changes: Any) -> Path:
 @pytest.fixture
 def spam_zip(tmp_path: Path) -> Path:
     return write(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def imported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data directory into which that bundle was imported."""
+    place = tmp_path_factory.mktemp("imported")
+    assert Loopai(place / "data")("import", write(place)).code == 0
+    return place / "data"
 
 
 def start(python: str, path: Path, *args: str) -> subprocess.Popen[bytes]:
@@ -239,15 +248,15 @@ def test_arguments_that_contradict_are_usage_errors(spam_zip: Path, args: tuple[
     ],
 )  # fmt: skip
 def test_what_the_portable_runner_refuses_loopai_refuses_at_the_same_place(
-    spam_zip: Path, loopai: Loopai, value: str, path: str
+    spam_zip: Path, imported: Path, value: str, path: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ours = run(ANY, spam_zip, value)
     assert (ours.code, ours.out) == (2, "")
     assert ours.err.startswith(f"error: {path}: ")
-    assert loopai("import", spam_zip).code == 0
-    theirs = loopai("run", "spam-detection@2", value)
-    assert (theirs.code, theirs.out) == (2, "")
-    assert theirs.err.startswith(f"error: {path}: ")
+    code = run_line(["run", "spam-detection@2", value, "--data-dir", str(imported)])
+    out, err = capsys.readouterr()
+    assert (code, out) == (2, "")
+    assert err.startswith(f"error: {path}: ")
 
 
 @pytest.mark.parametrize(

@@ -246,7 +246,7 @@ def test_a_killed_server_goes_on_where_it_was(tmp_path: Path, oracle: ScriptedOr
         rollout_id = world.start(program()).rollout_id
         before = world.until(lambda found: found.stage >= 10 and found.labelled)
         os.kill(server.process.pid, signal.SIGKILL)
-        server.process.wait(30)
+        server.process.wait(120)
         there = world.rollout
         assert there.is_under_way
     labels = len(shadow_labels.read(world.layout, TASK, rollout_id))
