@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import mail
+import yaml
 from players import TASK, Customers, Edge, Line, Platform, loopai, until
 
 from loopai_runtime.artifacts.store import ArtifactStore
@@ -30,12 +31,12 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 SETTINGS: dict[str, Any] = {
+    "runtime": {"upkeep_interval_sec": 2},
     "sampling": {"rate": 0.2},
     "execution": {"worker_count": 1},
-    "improvement": {"auto": True},
-    "rollout": {"auto": True},
+    "rollout": {"auto": True, "min_dwell_sec": 2},
 }
-"""Of an edge: as it comes but for everything that is faster, so that hours are seconds."""
+"""Of an edge: as it comes, but for what makes seconds of hours."""
 
 
 class Told:
@@ -129,7 +130,7 @@ def follow(edge: Edge, version: int, last: str, tell: Told) -> None:
             line for line in edge.audit() if line["kind"].startswith("rollout.") and line["version"] == version
         ]
         for line in lines[told:]:
-            tell(edge.name, f"{line['kind']} v{version} {line.get('share', '')} {line.get('reason', '')}".rstrip())
+            tell(edge.name, f"{line['kind']} v{version} at {line['stage']} %: {line['reason']}")
         told = len(lines)
         return any(line["kind"] == last for line in lines)
 
@@ -148,11 +149,12 @@ def stays(edge: Edge, customers: Customers, version: int, tell: Told) -> None:
 def full(root: Path, tell: Told) -> None:
     """Raises Stuck where anything does not happen."""
     with oracle() as knows, ExitStack() as stack:
-        platform = Platform("platform", root / "platform").start()
+        platform = Platform("platform", root / "platform", execution={"worker_count": 1}).start()
         stack.callback(platform.stop)
         line = stack.enter_context(Line(platform))
         author = root / "author"
         loopai(author, "generate", HERE / "spec.yaml")
+        platform.ask("PUT", f"/api/v1/tasks/{TASK}", {"spec": whole_spec()})
         publish(platform, author, 1, tell)
         addresses = {"shop-1": platform.url, "shop-2": platform.url, "shop-3": line.url}
         edges = [joins(platform, root / name, url, knows.url) for name, url in addresses.items()]
@@ -161,9 +163,53 @@ def full(root: Path, tell: Told) -> None:
         for edge in edges:
             until(f"{edge.name} serves v1", lambda edge=edge: edge.serves == 1)
             tell(edge.name, "has pulled v1 and serves it")
-        [stack.enter_context(Customers(edge, seed)) for seed, edge in enumerate(edges)]
+        crowds = [stack.enter_context(Customers(edge, seed)) for seed, edge in enumerate(edges)]
+        *there, away = edges
         line.cut()
-        tell("shop-3", "is offline from here on")
+        tell(away.name, "is offline from here on")
+        for customers in crowds:
+            customers.drifted = 0.6
+        tell("customers", "begin to write about lockers, wallets and passkeys")
+        until("the platform's v2", lambda: 2 in versions(platform))
+        tell("platform", "has seen both shops fail, and has published v2")
+        until("shop-1 lets v2 answer", lambda: there[0].has("rollout.advanced", version=2))
+        platform.kill()
+        tell("platform", "is killed")
+        for edge in there:
+            takes_over(edge, 2, tell)
+        platform.start()
+        tell("platform", "is back")
+        until("both promotions are known there", lambda: ended(platform, "promoted", "watching") >= 2)
+        tell("platform", "knows how both rollouts have ended")
+        publish(platform, author, by_hand(author), tell)
+        for edge, customers in zip(there, crowds, strict=False):
+            is_thrown_out(edge, customers, 3, tell)
+        platform.ask("POST", f"/api/v1/artifacts/{TASK}/v3/deprecate", {"reason": "rolled back everywhere"})
+        tell("author", "gives v3 up")
+        line.mend()
+        tell(away.name, "is online again")
+        takes_over(away, 2, tell)
+        for edge, customers in zip(edges, crowds, strict=True):
+            stays(edge, customers, 2, tell)
+        tell("everybody", "the story is over")
+
+
+def whole_spec() -> dict[str, Any]:
+    """The specification with its examples in it, as the platform keeps it."""
+    spec: dict[str, Any] = yaml.safe_load((HERE / "spec.yaml").read_text("utf-8"))
+    del spec["examples_from"]
+    return spec | {"examples": list(mail.examples(240))}
+
+
+def versions(platform: Platform) -> set[int]:
+    found = platform.ask("GET", f"/api/v1/artifacts/{TASK}/versions")["versions"]
+    return {each["version"] for each in found}
+
+
+def ended(platform: Platform, *states: str) -> int:
+    """How many deployments have told of a rollout that is so."""
+    found = platform.ask("GET", f"/api/v1/tasks/{TASK}/rollouts")["rollouts"]
+    return sum(each["state"] in states for each in found)
 
 
 def publish(platform: Platform, author: Path, version: int, tell: Told) -> None:
@@ -180,7 +226,7 @@ def joins(platform: Platform, root: Path, url: str, oracle_url: str) -> Edge:
         "api_key": platform.key("read", "telemetry", deployment=root.name),
         "poll_interval_sec": 5,
     }
-    runtime = {"mode": "hybrid", "deployment_id": root.name, "upkeep_interval_sec": 3}
+    runtime = {"mode": "hybrid", "deployment_id": root.name, **SETTINGS["runtime"]}
     telemetry = {"upload_interval_sec": 3}
     settings = SETTINGS | {"runtime": runtime, "cloud": cloud, "telemetry": telemetry}
     return Edge(root.name, root, **settings, oracle={"kind": "http", "url": oracle_url})

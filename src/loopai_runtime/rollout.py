@@ -27,7 +27,7 @@ from loopai_runtime.evalues import MOST, highest_share, mean_above, share_above
 STAGES = (10, 50, 100)
 """Percent of the requests that the candidate serves, one stage after the other."""
 FUSE = 5
-"""Requests on which the candidate alone failed, before which it is not blamed."""
+"""Requests on which the candidate alone failed, or was slow, before which it is not blamed."""
 SLOW_SHARE = 0.02
 """Of calls over the latency target: twice what a 99th percentile allows."""
 _FOR_THE_RATE = 0.2  # of alpha, spent on how often outputs differ
@@ -136,7 +136,7 @@ def _guards(evidence: Evidence) -> Decision | None:
         times = f"{failed.candidate} times where the incumbent did not, and {failed.incumbent} times the reverse"
         return Decision("roll_back", 0, alone, f"it failed {times}")
     slow = share_above(evidence.over_latency, max(0, evidence.shadowed - evidence.over_latency), SLOW_SHARE)
-    if slow >= 1 / _GUARD_ALPHA:
+    if evidence.over_latency >= FUSE and slow >= 1 / _GUARD_ALPHA:
         return Decision("roll_back", 0, slow, f"slower than its target on {evidence.over_latency} requests")
     return None
 

@@ -86,7 +86,7 @@ async def _push(platform: PlatformProcess, keys: list[str], clients: int, rounds
             for number in range(start, min(start + 50, clients))
         ]
         made += [protocol for _, protocol in await asyncio.gather(*batch)]
-    await asyncio.wait_for(arrived.wait(), 60)
+    await asyncio.wait_for(arrived.wait(), 300)
     connecting_s, kb = time.perf_counter() - began, (rss_kb(pid) - before) / clients
     took, busy = [], 0.0
     for number in range(rounds):
@@ -95,7 +95,7 @@ async def _push(platform: PlatformProcess, keys: list[str], clients: int, rounds
         used, began = cpu_s(pid), time.perf_counter()
         code = f"def run(x):\n    return '{number} {began}'\n"
         await asyncio.to_thread(platform.upload, "crowd", code)
-        await asyncio.wait_for(arrived.wait(), 30)
+        await asyncio.wait_for(arrived.wait(), 300)
         took.append(time.perf_counter() - began)
         busy += cpu_s(pid) - used
         await asyncio.sleep(0.05)

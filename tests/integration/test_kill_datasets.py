@@ -132,10 +132,11 @@ def work(layout: Layout, role: str, seed: int, told: int) -> None:
             time.sleep(rng.random() / 50)
 
 
-def killed(layout: Layout, roles: tuple[str, ...], rng: random.Random) -> set[str]:
-    """Processes at work over one data directory, killed each at its own moment; what was acknowledged."""
+def killed(layout: Layout, roles: tuple[str, ...], rng: random.Random, begun: int = 0) -> set[str]:
+    """What was acknowledged by processes that work over one data directory until each is killed at its own moment,
+    after `begun` acknowledgements."""
     hears, told = os.pipe()
-    ends: dict[int, float] = {}
+    lives: dict[int, float] = {}
     for role in roles:
         seed = rng.randrange(10**9)
         pid = os.fork()
@@ -145,9 +146,12 @@ def killed(layout: Layout, roles: tuple[str, ...], rng: random.Random) -> set[st
             finally:
                 traceback.print_exc()
                 os._exit(1)
-        ends[pid] = time.monotonic() + rng.random() * 0.25
+        lives[pid] = rng.random() * 0.25
     os.close(told)
     heard = b""
+    while heard.count(b"\n") < begun:
+        heard += os.read(hears, 1 << 20)
+    ends = {pid: time.monotonic() + life for pid, life in lives.items()}
     while ends:
         if select.select([hears], [], [], 0.002)[0]:
             heard += os.read(hears, 1 << 20)
@@ -163,8 +167,8 @@ def killed(layout: Layout, roles: tuple[str, ...], rng: random.Random) -> set[st
 
 def test_lines_of_many_processes_are_never_mixed(tmp_path: Path) -> None:
     layout = Layout(tmp_path / "data")
-    acknowledged = killed(layout, ("append",) * 4, random.Random(5))
-    assert len(acknowledged) > 10
+    acknowledged = killed(layout, ("append",) * 4, random.Random(5), begun=10)
+    assert len(acknowledged) >= 10
     for line in layout.executions("spam", DAY).read_bytes().splitlines()[:-1]:
         jsonl.loads(line)
     check(layout, acknowledged)

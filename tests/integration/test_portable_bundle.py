@@ -526,8 +526,11 @@ def test_a_request_under_way_is_answered_before_sigterm_ends_it(tmp_path: Path) 
     with serving(ANY, write(tmp_path, slow, input_schema={}, output_schema={})) as (url, process):
         answers: list[tuple[int, str, Any]] = []
         asking = threading.Thread(target=lambda: answers.append(post(f"{url}/execute", {"input": 1})))
+        threads, ends = Path(f"/proc/{process.pid}/task"), time.monotonic() + 60
+        before = len(list(threads.iterdir()))
         asking.start()
-        time.sleep(0.1)
+        while len(list(threads.iterdir())) == before and not answers:  # it has a thread of its own
+            assert time.monotonic() < ends
         process.send_signal(signal.SIGTERM)
         asking.join(60)
         assert process.wait(90) == 0

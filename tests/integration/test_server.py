@@ -40,7 +40,7 @@ def artifact(task_id: str, **changes: Any) -> ProgramArtifact:
     fields: dict[str, Any] = {
         "id": "1", "task_id": task_id, "version": 1, "synthesis_strategy": SynthesisStrategy.RULE, "learner": "hand",
         "confidence_score": 0.9, "confidence_kind": "accuracy_bound", "accuracy_target": 0.9,
-        "latency_target_ms": 10.0, "timeout_ms": 500, "memory_mb": 128, "input_schema": SCHEMA,
+        "latency_target_ms": 10.0, "timeout_ms": 1000, "memory_mb": 128, "input_schema": SCHEMA,
         "output_schema": {"type": "string"}, "description": "by hand",
         "complexity_metrics": Complexity(lines=1, branches=1, features=1, bytes=1),
         "created_at": "2026-11-24T00:00:00Z",

@@ -313,7 +313,7 @@ def test_killed_at_any_moment_however_often_it_judges_each_execution_once(tmp_pa
 def test_two_at_once_ask_nothing_twice(tmp_path: Path) -> None:
     task = Task(tmp_path / "data", kind="command", command=script(tmp_path))
     task.log(40)
-    processes = [task.loopai.start("validate", "mail", "--lock-timeout", "60") for _ in range(2)]
+    processes = [task.loopai.start("validate", "mail", "--lock-timeout", "240") for _ in range(2)]
     assert [process.communicate() and process.returncode for process in processes] == [0, 0]
     ids = [record["execution_id"] for record in task.validations()]
     assert len(ids) == len(set(ids)) == 40
@@ -445,7 +445,7 @@ def test_a_server_has_sampled_executions_checked_as_its_log_grows(tmp_path: Path
     async def serve() -> None:
         log = LiveLog(task.layout, fsync="never", on_full="reject")
         work = asyncio.create_task(upkeep.keep_up(Config(), task.layout, log, lambda: ["mail"], every_s=0.01))
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(180):
             while not any(task.layout.validations("mail").glob("*.jsonl")):
                 await asyncio.sleep(0.01)
         work.cancel()

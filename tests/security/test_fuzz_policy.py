@@ -106,7 +106,7 @@ def survives(pool: SyncPool, source: str, canary: Canary) -> bool:
         assert canary.text not in text, let_in
         assert not canary.changed(), let_in
     assert pool.call("ping", 1).output == 1, source
-    assert time.monotonic() - started < 30, source
+    assert time.monotonic() - started < 300, source
     return let_in is not None
 
 

@@ -184,7 +184,7 @@ def test_the_front_survives_any_executor_and_never_answers_wrongly() -> None:
         for _ in range(200):
             scheduler.submit(job, 0, json.dumps({"n": sent}).encode(), receive(sent))
             sent += 1
-        late = time.monotonic() + 30
+        late = time.monotonic() + 300
         loop.run_until(lambda n=sent, late=late: len(answered) == n or time.monotonic() > late)  # type: ignore[misc]
         assert len(answered) == sent, "a call was never answered"
         if births.frames > FRAMES // 4 and not memory:

@@ -636,3 +636,13 @@ def test_a_rate_or_timeout_that_was_set_wins_over_a_tasks_own(place: Place) -> N
     assert (given.timeout_ms(400), given.sampling_rate(0.1)) == (1000, 0.05)
     flagged = place.load(flags={"execution.timeout_ms": 5}, LOOPAI_SAMPLING__RATE="0.2")
     assert (flagged.timeout_ms(400), flagged.sampling_rate(0.1), flagged.sampling_rate(None)) == (5, 0.2, 0.2)
+
+
+def test_stages_rise_to_a_hundred_and_come_from_the_environment_as_they_are_shown() -> None:
+    shown = Config().shown()["rollout.stages"]
+    assert shown == [10, 50, 100]
+    for text in (str(shown), "10,50,100", "(10, 50, 100)"):
+        assert Config.load(environ={"LOOPAI_ROLLOUT__STAGES": text}).rollout.stages == (10, 50, 100)
+    for wrong in ("50,10,100", "10,50", "0,100", "100,200"):
+        with pytest.raises(ConfigError):
+            Config.load(environ={"LOOPAI_ROLLOUT__STAGES": wrong})

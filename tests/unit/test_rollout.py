@@ -125,6 +125,7 @@ def test_a_slow_candidate_is_out_within_two_hundred_requests() -> None:
     assert decide(STATE, Evidence(1.0, 200, 0, over_latency=190)).action == "roll_back"
     assert decide(STATE, Evidence(1.0, 20, 0, over_latency=10)).action == "roll_back"
     assert decide(STATE, Evidence(1.0, 200, 0, over_latency=2)).action == "hold"
+    assert decide(STATE, Evidence(1.0, 1, 0, over_latency=1)).action == "hold"  # one hiccup
 
 
 def test_evidence_does_not_grow_under_the_hypothesis() -> None:

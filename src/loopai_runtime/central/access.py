@@ -18,7 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from loopai_runtime.central.audit import note
 from loopai_runtime.central.db.tables import api_keys, deployments
-from loopai_runtime.errors import NotFound, UsageError
+from loopai_runtime.errors import NotFound, StorageError, UsageError
 from loopai_runtime.models import utc_now
 
 if TYPE_CHECKING:
@@ -196,7 +196,7 @@ class Keys:
         try:
             with self._db.write() as connection:
                 connection.execute(update(api_keys).where(this).values(last_used_at=now))
-        except SQLAlchemyError as error:  # a full disk is no reason to let nobody in
+        except (SQLAlchemyError, StorageError) as error:  # a full disk is no reason to let nobody in
             log.warning("when a key was used last is not noted: %s", error)
 
 

@@ -81,7 +81,7 @@ def backup(layout: Layout, config: Config, out: Path) -> BackedUp:
     temporary = temporary_beside(target)
     try:
         with storage_errors(target):
-            with open(temporary, "xb", opener=_private) as file:
+            with open(temporary, "xb", opener=private) as file:
                 with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as tar:
                     rows, named, lost = _pack(_Packed(tar), layout, db, blobs, target.parent)
                 file.flush()
@@ -158,7 +158,8 @@ def _files(root: Path) -> Iterator[tuple[Path, IO[bytes], int]]:
             yield from found
 
 
-def _private(path: str, flags: int) -> int:
+def private(path: str, flags: int) -> int:
+    """Opens a file that nobody else may read."""
     return os.open(path, flags | os.O_CLOEXEC, FILE_MODE)
 
 

@@ -184,4 +184,5 @@ class ObjectBlobs:
             raise NotFound(f"no blob {key}") from None
         except (BaseError, OSError) as error:
             said = str(error).strip().splitlines() or [type(error).__name__]
-            raise StorageAway(f"does not do what it should: {said[0][:300]}", where=self._place) from None
+            where = f"{self._place} ({said[0][:300]})"
+            raise StorageAway("the bucket does not do what it should", where=where) from None

@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
 
 def database_of(layout: Layout, config: Config) -> Database:
-    """The one that `central.database_url` names, else SQLite in the data directory. Raises StorageError."""
+    """The one that `central.database_url` names, else SQLite in the data directory.
+
+    Raises StorageError, ConfigError.
+    """
     if (url := config.central.database_url) is not None:
         return Database(url.get_secret_value())
     make_dir(layout.central_db.parent)

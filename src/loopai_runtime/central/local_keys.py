@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from loopai_runtime.central.access import Keys, Scope
-from loopai_runtime.central.audit import OPERATOR
+from loopai_runtime.central.audit import OPERATOR, note
 from loopai_runtime.central.database import database_of
 from loopai_runtime.central.db.tables import tenants
 from loopai_runtime.layout import checked_task
@@ -33,7 +33,8 @@ class LocalKeys:
         """The id of a new key, and the key, which is shown this once. Raises UsageError."""
         with self._db.write() as connection:
             row = {"id": self._tenant_id, "name": self._tenant_id, "created_at": utc_now()}
-            connection.execute(self._db.insert_new(tenants), row)
+            if connection.execute(self._db.insert_new(tenants), row).rowcount:
+                note(connection, self._tenant_id, OPERATOR, "tenant.created")
         wanted = [Scope(scope) for scope in scopes]
         if deployment_id is not None:
             checked_task(deployment_id)

@@ -6,6 +6,8 @@ once: until then the place counts as empty, and a restore that was killed can be
 
 from __future__ import annotations
 
+import os
+import shutil
 import tarfile
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -15,7 +17,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
 from loopai_runtime import jsonl
-from loopai_runtime.central.backup import MANIFEST, NAME, SCHEMA, Hashing
+from loopai_runtime.central.backup import MANIFEST, NAME, SCHEMA, Hashing, private
 from loopai_runtime.central.blobs import blobs_of
 from loopai_runtime.central.database import database_of
 from loopai_runtime.central.db import dump, schema
@@ -23,7 +25,7 @@ from loopai_runtime.central.db.migrations import HEAD
 from loopai_runtime.central.db.tables import tenants
 from loopai_runtime.errors import InputError, NotFound, StorageError, UsageError
 from loopai_runtime.http.serving import alone
-from loopai_runtime.layout import make_dir, replace_file, storage_errors
+from loopai_runtime.layout import fsync_dir, make_dir, storage_errors, temporary_beside
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -138,10 +140,24 @@ def _put_files(tar: tarfile.TarFile, layout: Layout, config: Config) -> int:
             blobs.put(name, _content(tar, member))
             bundles += 1
         elif kind in places:
-            path = places[kind] / name
-            make_dir(path.parent)
-            replace_file(path, _content(tar, member))
+            _copy(_file(tar, member), places[kind] / name)
     return bundles
+
+
+def _copy(file: IO[bytes], path: Path) -> None:
+    """Whole or not at all; a log may be larger than memory. Raises StorageError."""
+    make_dir(path.parent)
+    temporary = temporary_beside(path)
+    try:
+        with storage_errors(path):
+            with open(temporary, "xb", opener=private) as copy:
+                shutil.copyfileobj(file, copy, 2**20)
+                copy.flush()
+                os.fsync(copy.fileno())
+            temporary.rename(path)
+            fsync_dir(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _put_tables(tar: tarfile.TarFile, db: Database, source: Path) -> int:

@@ -15,7 +15,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from loopai_runtime import jsonl
-from loopai_runtime.errors import AuthError, InputError, LoopaiError, UsageError
+from loopai_runtime.errors import AuthError, InputError, LoopaiError, StorageAway, StorageError, UsageError
 from loopai_runtime.http import body as bodies
 from loopai_runtime.http import problem as problems
 from loopai_runtime.http.problem import Refused, of_error, problem
@@ -103,6 +103,8 @@ def _endpoint(platform: Platform, operation: Operation) -> Callable[[Request], A
             call = await _call(platform, operation, request)
             answer = await operation.handler(call)
         except LoopaiError as error:
+            if isinstance(error, StorageError):
+                log.error("%s %s: %s", operation.method, operation.path, error)
             return response_of(of_error(error))
         except Refused as refused:
             status, headers, said = problem(refused.status, "request", refused.detail)
@@ -111,7 +113,7 @@ def _endpoint(platform: Platform, operation: Operation) -> Callable[[Request], A
             return response_of(problem(499, "left", "the client went away"))
         except OperationalError as error:
             log.error("%s %s: %s", operation.method, operation.path, error.orig)
-            return response_of(problem(503, "storage", "the platform's database does not answer"))
+            return response_of(problem(503, StorageAway.kind, "the database does not answer"))
         except Exception as error:
             report(log, f"{operation.method} {operation.path}", error)
             return response_of(problem(500, "internal", "this is a fault of the platform; its log says more"))

@@ -234,7 +234,7 @@ def _flat(section: BaseModel, prefix: str) -> Iterator[tuple[str, Any]]:
         if isinstance(value, BaseModel):
             yield from _flat(value, f"{prefix}{name}.")
         elif isinstance(value, tuple):
-            yield prefix + name, [each.shown() for each in value]
+            yield prefix + name, [each.shown() if isinstance(each, sections.Webhook) else each for each in value]
         else:
             yield prefix + name, str(value) if isinstance(value, Path) else value
 

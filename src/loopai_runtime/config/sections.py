@@ -332,7 +332,8 @@ class Improvement(Section):
 
 
 def _stages(given: Any) -> Any:
-    return [part.strip() for part in given.split(",")] if isinstance(given, str) else given
+    """Numbers and commas where they come from the environment, with brackets or without."""
+    return [part.strip() for part in given.strip(" []()").split(",")] if isinstance(given, str) else given
 
 
 class Rollout(Section):

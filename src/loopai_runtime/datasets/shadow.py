@@ -23,7 +23,8 @@ Arm = Literal["incumbent", "candidate"]
 
 
 class Pair(NamedTuple):
-    """A request on which the versions part. A side is `{output, status, latency_ms, confidence?, abstained?}`."""
+    """A request on which the versions part. A side is `{output, status, latency_ms, cpu_ms,
+    confidence?, abstained?}`."""
 
     execution_id: str
     timestamp: str

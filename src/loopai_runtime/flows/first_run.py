@@ -10,6 +10,8 @@ from loopai_runtime.flows.survey import of_examples, of_unlabelled
 from loopai_runtime.sandbox import Program
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from loopai_runtime.config import Config
     from loopai_runtime.flows.measure import Latency
     from loopai_runtime.flows.survey import Survey
@@ -19,8 +21,9 @@ if TYPE_CHECKING:
 
 # Enough inputs for a p99; more would only cost time.
 MEASURED_INPUTS = 2000
-MEASURED_AGAIN = 2
-"""Times that a p99 over the target is measured again: what a busy machine adds is not the program's."""
+MEASURED_AGAIN = 3
+"""Times that inputs over the latency target are measured again, each keeping its best where too many of them are:
+what a busy machine adds is not the program's."""
 
 
 def measure(
@@ -41,10 +44,8 @@ def measure(
     with open_pool(config, workers=1) as pool:
         outcomes = run_inputs(pool, program, [*measured, *unlabelled])
         outcomes, others = outcomes[: len(measured)], outcomes[len(measured) :]
-        latency = latency_of(outcomes)
-        for _ in range(MEASURED_AGAIN):
-            if latency.p99 > spec.latency_target_ms:
-                latency = min(latency, latency_of(run_inputs(pool, program, measured)), key=lambda one: one.p99)
+        times = [outcome.wall_ms for outcome in outcomes]
+        latency = _latency(times, spec.latency_target_ms, lambda at: pool.call(program.key, measured[at]).wall_ms)
     failed = next((outcome for outcome in outcomes if outcome.status == "error"), None)
     if failed is not None and failed.error is not None:
         raise ProgramError(
@@ -56,3 +57,14 @@ def measure(
     if others:
         return latency, of_unlabelled(unlabelled, others, inputs, are_labels, synthesis.disputed)
     return latency, of_examples(synthesis.predictions, are_labels, inputs)
+
+
+def _latency(times: list[float], target_ms: float, again: Callable[[int], float]) -> Latency:
+    """The latency of calls; `again` calls with the input at a place again. Changes `times`."""
+    for _ in range(MEASURED_AGAIN):
+        if latency_of(times).p99 <= target_ms:
+            break
+        for at, ms in enumerate(times):
+            if ms > target_ms:
+                times[at] = min(ms, again(at))
+    return latency_of(times)

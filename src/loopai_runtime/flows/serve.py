@@ -167,7 +167,7 @@ class Traffic:
             result = service.finish(request, outcome)
             if trial is not None and (record := result.record) is not None:
                 record["rollout_id"], record["arm"] = trial.rollout_id, arm
-                seen.update(side_of(result))
+                seen.update(side_of(result, outcome))
             if deferral is not None and result.abstained:
                 self._defer(deferral, service, result, lambda answered: conclude(answered, outcome))
             else:

@@ -144,7 +144,7 @@ class Trial:
             try:
                 service.check(one.request.input)
             except InputError:
-                self._saw(one, {"output": None, "status": "error", "latency_ms": 0.0})
+                self._saw(one, {"output": None, "status": "error", "latency_ms": 0.0, "cpu_ms": 0.0})
                 continue
             self._running += 1
             try:
@@ -157,7 +157,7 @@ class Trial:
         self._running -= 1
         self._chance = min(1.0, self._chance + _RECOVERY)
         if not self.is_broken:
-            self._saw(one, side_of(service.finish(one.request, outcome)))
+            self._saw(one, side_of(service.finish(one.request, outcome), outcome))
         self._go_on()
 
     def _saw(self, one: _Waiting, other: dict[str, Any]) -> None:
@@ -168,8 +168,9 @@ class Trial:
             int(failed["incumbent"] and not failed["candidate"]),
             int(failed["candidate"] and not failed["incumbent"]),
         )
-        # Where both are late it is the machine, not the candidate.
+        # Where both are late, or it has waited more than it has worked, it is the machine and not the candidate.
         late = candidate["latency_ms"] > self._target_ms >= incumbent["latency_ms"]
+        late = late and candidate["cpu_ms"] > self._target_ms / 2
         differs = failed["incumbent"] != failed["candidate"] or not _equal(incumbent, candidate)
         seen = Seen(shadowed=1, differed=int(differs), errors=errors, over_latency=int(late))
         self._count(seen)
@@ -196,10 +197,11 @@ class Trial:
             self._broken(decision.reason)
 
 
-def side_of(result: Result) -> dict[str, Any]:
-    """What of a result its sender would see."""
+def side_of(result: Result, outcome: Outcome) -> dict[str, Any]:
+    """What of a result its sender would see, and the time that its program has worked."""
     record = result.record or {}
-    return {name: record[name] for name in _SIDE if name in record}
+    seen = {name: record[name] for name in _SIDE if name in record}
+    return seen | {"cpu_ms": round(outcome.cpu_ms, 4)}
 
 
 def _equal(incumbent: dict[str, Any], candidate: dict[str, Any]) -> bool:

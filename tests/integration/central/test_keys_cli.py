@@ -45,6 +45,8 @@ def test_beside_the_database_for_another_tenant(platform_process: PlatformProces
     assert platform.upload("theirs", SPAM, key=key) == 1
     (listed,) = loopai("keys", "list", "--central", "--tenant", "acme", "-o", "json").json
     assert loopai("keys", "revoke", listed["id"], "--central").code == 5  # of another tenant
+    noted = platform.call("GET", "/api/v1/audit", key=key)[1]["audit"]
+    assert [each["what"] for each in noted if each["who"] == "operator"] == ["key.created", "tenant.created"]
     assert loopai("keys", "revoke", listed["id"], "--central", "--tenant", "acme").code == 0
     deadline = time.monotonic() + 60
     while platform.call("GET", "/api/v1/tasks", key=key)[0] != 401:  # a running server follows within seconds

@@ -392,10 +392,10 @@ def test_a_kill_under_load_loses_no_version_that_was_acknowledged(tmp_path: Path
         threads = [threading.Thread(target=keep_uploading, args=(who,)) for who in range(4)]
         for thread in threads:
             thread.start()
-        assert enough.wait(60)
+        assert enough.wait(300)
         platform.process.kill()
         for thread in threads:
-            thread.join(30)
+            thread.join(120)
         platform.process.wait()
     with running(tmp_path / "data") as platform:
         listed = platform.call("GET", f"{API}/loaded/versions?limit=1000")[1]["versions"]

@@ -25,7 +25,7 @@ from tests.unit.central.test_collector import stats
 from loopai_runtime.central.db.database import Database
 
 SOAK = float(os.environ.get("LOOPAI_SOAK", "0.05"))
-_PATIENCE_S = 60
+_PATIENCE_S = 120
 
 
 class Work:
@@ -127,7 +127,7 @@ class Work:
 def loopai(*args: Any, **environment: str) -> subprocess.CompletedProcess[bytes]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("LOOPAI_")}
     command = [sys.executable, "-m", "loopai_runtime", "central", *map(str, args)]
-    return subprocess.run(command, capture_output=True, env=kept | environment, timeout=120)
+    return subprocess.run(command, capture_output=True, env=kept | environment, timeout=300)
 
 
 def killed_again_and_again(root: Path, times: int, rng: random.Random, **environment: str) -> None:

@@ -63,12 +63,12 @@ class Stage:
         """A request as the server would answer it."""
         arm = self.trial.arm_of(request)
         result = self.services[arm].finish(request, outcome)
-        self.trial.answered(arm, request, b"{}", side_of(result), result)
+        self.trial.answered(arm, request, b"{}", side_of(result, outcome), result)
         return result
 
 
-def says(output: str, wall_ms: float = 0.1) -> Outcome:
-    return Outcome("success", output, wall_ms=wall_ms)
+def says(output: str, wall_ms: float = 0.1, cpu_ms: float | None = None) -> Outcome:
+    return Outcome("success", output, wall_ms=wall_ms, cpu_ms=wall_ms if cpu_ms is None else cpu_ms)
 
 
 FAILS = Outcome("error")
@@ -125,7 +125,7 @@ def test_five_failures_of_the_candidate_alone_end_it_at_once() -> None:
     stage = Stage(10)
     for request in texts(5):
         result = stage.services["incumbent"].finish(request, says("ham"))
-        stage.trial.answered("incumbent", request, b"{}", side_of(result), result)
+        stage.trial.answered("incumbent", request, b"{}", side_of(result, says("ham")), result)
         assert not stage.trial.is_broken
         stage.sandbox.answer(FAILS)
     assert stage.trial.is_broken
@@ -152,17 +152,20 @@ def test_what_was_seen_before_a_restart_counts_for_the_fuse() -> None:
 
 
 def test_a_slow_candidate_is_out_within_200_requests_and_a_slow_machine_is_not_its_fault() -> None:
-    slow, both = Stage(0), Stage(0)
+    slow, both, waited = Stage(0), Stage(0), Stage(0)
     for request in texts(200):
         slow.served(request, says("ham", 0.1))
         slow.sandbox.answer(says("ham", 30.0))
         both.served(request, says("ham", 30.0))
         both.sandbox.answer(says("ham", 30.0))
+        waited.served(request, says("ham", 0.1))
+        waited.sandbox.answer(says("ham", 30.0, cpu_ms=0.2))
         if slow.trial.is_broken:
             break
     assert slow.trial.is_broken
     assert "slower" in slow.reasons[0]
     assert not both.trial.is_broken
+    assert not waited.trial.is_broken
 
 
 def test_shadows_wait_for_room_and_too_many_are_dropped_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -191,6 +194,6 @@ def test_what_the_candidates_schema_refuses_is_a_failure_of_its() -> None:
     stage = Stage(0)
     request = Request({"text": 7})
     result = stage.services["incumbent"].finish(request, says("ham"))
-    stage.trial.answered("incumbent", request, b"{}", side_of(result), result)
+    stage.trial.answered("incumbent", request, b"{}", side_of(result, says("ham")), result)
     seen, (pair,) = stage.trial.drain()
     assert (seen.errors, pair.candidate["status"]) == (Failures(0, 1), "error")

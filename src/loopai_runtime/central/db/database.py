@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import create_engine, event
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, OperationalError
 
 from loopai_runtime.central.db import schema
+from loopai_runtime.errors import ConfigError, Fault, StorageAway
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,25 +30,33 @@ _PATIENCE = {
 
 
 class Database:
-    """Synchronous; call it from threads. On SQLite one transaction writes at a time, and readers never wait."""
+    """Synchronous; call it from threads. On SQLite one transaction writes at a time, and readers never wait.
+
+    All raise StorageAway where the database cannot be reached.
+    """
 
     def __init__(self, url: str) -> None:
-        self.url = make_url(url)
-        self.is_sqlite = self.url.get_backend_name() == "sqlite"
-        self._engine = create_engine(self.url, **({} if self.is_sqlite else _elsewhere(self.url)))
+        """Raises ConfigError for a URL that names no database of a kind that is known here."""
+        try:
+            self.url = make_url(url)
+            self.is_sqlite = self.url.get_backend_name() == "sqlite"
+            self._engine = create_engine(self.url, **({} if self.is_sqlite else _elsewhere(self.url)))
+        except (ArgumentError, ModuleNotFoundError, ValueError):  # whose words may quote the password
+            said = "is no URL of a database, such as postgresql+psycopg://user:password@host/name"
+            raise ConfigError([Fault(said, path="central.database_url")]) from None
         self._one_writer = threading.Lock()
         if self.is_sqlite:
             _tame_sqlite(self._engine)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        with self._engine.connect() as connection, connection.begin():
+        with self._connected() as connection, connection.begin():
             yield connection
 
     @contextmanager
     def snapshot(self) -> Iterator[Connection]:
         """To read one moment of the whole, however long that takes."""
-        with self._engine.connect() as plain:
+        with self._connected() as plain:
             one = {} if self.is_sqlite else {"isolation_level": "REPEATABLE READ"}
             connection = plain.execution_options(**one)
             with connection.begin():
@@ -56,13 +66,24 @@ class Database:
     def write(self) -> Iterator[Connection]:
         """Committed at the end, undone by an exception."""
         if not self.is_sqlite:
-            with self._engine.begin() as connection:
+            with self._connected() as connection, connection.begin():
                 yield connection
             return
-        with self._one_writer, self._engine.connect() as plain:
+        with self._one_writer, self._connected() as plain:
             connection = plain.execution_options(writes=True)
             with connection.begin():
                 yield connection
+
+    @contextmanager
+    def _connected(self) -> Iterator[Connection]:
+        try:
+            connection = self._engine.connect()
+        except OperationalError as error:
+            place = self.url.render_as_string(hide_password=True)
+            why = (str(error.orig).strip().splitlines() or ["no reason given"])[0][:300]
+            raise StorageAway("the database does not answer", where=f"{place} ({why})") from None
+        with connection:
+            yield connection
 
     def upgrade(self) -> None:
         """Bring the tables to this release. Raises StorageError."""
