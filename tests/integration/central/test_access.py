@@ -35,7 +35,11 @@ OWN = {
     "POST /api/v1/artifacts/{task_id}/upload",
 }
 """What makes a thing of the caller's own of that name, and leaves others' as they are."""
-OF_ANYTHING = {"GET /api/v1/tasks/{task_id}/metrics", "GET /api/v1/deployments/{deployment_id}/telemetry"}
+OF_ANYTHING = {
+    "GET /api/v1/tasks/{task_id}/metrics",
+    "GET /api/v1/deployments/{deployment_id}/telemetry",
+    "GET /api/v1/deployments/{deployment_id}/rollouts",
+}
 """What is the same for a name that nobody has."""
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from tests.integration.central.conftest import PlatformProcess, zipped
 from tests.integration.test_server import SPAM
-from tests.unit.central.test_collector import stats
+from tests.unit.central.test_collector import record, stats
 
 from loopai_runtime.central.routes import OPERATIONS
 from loopai_runtime.central.routing import Operation
@@ -27,7 +27,9 @@ def known(platform_process: PlatformProcess) -> dict[str, str]:
     assert platform.call("PUT", f"/api/v1/tasks/{TASK}", {"description": "x", "spec": spec})[0] == 200
     platform.deploy("shop-1", TASK)
     key_id, _ = platform.key("read", deployment="shop-1")
-    body = {"schema": 1, "deployment_id": "shop-1", "records": [stats(1, 3) | {"task_id": TASK}]}
+    rollout = record(2, "rollout", rollout_id="r1", state="running", shadowed=3, differed=1, labels=0)
+    records = [each | {"task_id": TASK} for each in (stats(1, 3), rollout)]
+    body = {"schema": 1, "deployment_id": "shop-1", "records": records}
     assert platform.call("POST", "/api/v1/telemetry", body)[0] == 202
     asked = {"examples": [{"input": {"text": "x"}, "output": "y"}]}
     status, row, _ = platform.call("POST", f"/api/v1/tasks/{TASK}/generate", asked)
