@@ -1,6 +1,6 @@
 """Does the loop bring back what drift takes away? Spam messages whose words are renamed, played through the commands.
 
-    python -m tests.bench.improve [--seeds 5] [--rate 0.2]
+    python -m tests.bench.improve [--seeds 5] [--rate 0.17]
 
 The first half of the messages teaches v1. In the second half, and in the test set, every word that is typical of
 spam is another one (ROT13), digits are written as letters and pounds as dollars, in all messages. v1 serves the second half, a share of it is put to the oracle (a
@@ -119,7 +119,7 @@ def once(root: Path, seed: int, rate: float) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--rate", type=float, default=0.2)
+    parser.add_argument("--rate", type=float, default=0.17)
     options = parser.parse_args()
     results = []
     for seed in range(options.seeds):

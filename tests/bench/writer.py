@@ -20,7 +20,8 @@ from tests import shared_data
 from tests.bench.synthesis import SETS, problem_of, some
 
 from loopai_runtime.config import Config
-from loopai_runtime.flows.generate import Ask, Generated, generate
+from loopai_runtime.flows.generate import Ask, generate
+from loopai_runtime.flows.generated import Generated
 from loopai_runtime.layout import Layout
 from loopai_runtime.synthesis.specfile import load
 from loopai_runtime.synthesis.synthesize import synthesize

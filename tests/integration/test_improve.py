@@ -242,12 +242,13 @@ def test_attempts_in_a_row_that_came_to_nothing_open_a_ticket_and_the_loop_waits
     for n in range(most):
         assert not Tickets(task.layout).list()
         done = task("improve", "mail", "-o", "json", "--force", **limit)
-        assert (n, done.code, done.json["state"]) == (n, 3, "refused")
+        assert (n, done.code) == (n, 3)
+        assert done.json["state"] in ("refused", "missed")  # of guesses some come out well, below the target
     (ticket,) = Tickets(task.layout).list("mail", "open")
     assert len(ticket.body["tried"]) == most
     assert ticket.body["patterns"]
     assert [event["ticket_id"] for event in task.events("ticket.opened")] == [ticket.id]
-    assert len(task.events("improvement.refused")) == most
+    assert len(task.events("improvement.refused") + task.events("improvement.finished")) == most
     waits = task("improve", "mail", "-o", "json")
     assert (waits.code, waits.json["state"], waits.json["ticket_id"]) == (3, "waiting", ticket.id)
 

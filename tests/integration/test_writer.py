@@ -19,7 +19,8 @@ from tests.security.corpus.roads import SNIPPETS
 from loopai_runtime.config import Config
 from loopai_runtime.datasets import labels, queue
 from loopai_runtime.errors import GateMissed, ModelError, SpecError
-from loopai_runtime.flows.generate import Ask, Generated, generate, preview
+from loopai_runtime.flows.generate import Ask, generate, preview
+from loopai_runtime.flows.generated import Generated
 from loopai_runtime.flows.label import open_session
 from loopai_runtime.layout import Layout
 from loopai_runtime.synthesis.folds import folds

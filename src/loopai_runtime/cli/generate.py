@@ -13,7 +13,7 @@ from loopai_runtime.cli import options
 from loopai_runtime.cli.options import Output
 
 if TYPE_CHECKING:
-    from loopai_runtime.flows.generate import Generated
+    from loopai_runtime.flows.generated import Generated
     from loopai_runtime.synthesis.writer.write import Prompts
 
 

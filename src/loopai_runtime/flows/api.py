@@ -32,7 +32,7 @@ from loopai_runtime.synthesis.specfile import load
 if TYPE_CHECKING:
     from loopai_runtime.flows.analysis import Analysis, By
     from loopai_runtime.flows.changes import Replayed
-    from loopai_runtime.flows.generate import Generated
+    from loopai_runtime.flows.generated import Generated
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from loopai_runtime import jsonl
 from loopai_runtime.artifacts.store import ArtifactStore
 from loopai_runtime.datasets.execution_log import ExecutionLog
 from loopai_runtime.flows.execute import Executor, Request
-from loopai_runtime.flows.generate import Generated, generate
+from loopai_runtime.flows.generate import generate
 from loopai_runtime.flows.measure import open_pool
 from loopai_runtime.flows.sample import sampling_of
 from loopai_runtime.layout import make_dir
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from loopai_runtime.config import Config
     from loopai_runtime.flows.execute import Result
+    from loopai_runtime.flows.generated import Generated
     from loopai_runtime.layout import Layout
 
 # A small hosted model, as an assumption that is printed with the sum: dollars a million tokens.

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from loopai_runtime.config import Config
     from loopai_runtime.flows.evidence import Evidence
     from loopai_runtime.flows.failures import Pattern
-    from loopai_runtime.flows.generate import Written
+    from loopai_runtime.flows.generated import Written
     from loopai_runtime.flows.regression import Gain
     from loopai_runtime.layout import Layout
     from loopai_runtime.synthesis.examples import ExampleSet

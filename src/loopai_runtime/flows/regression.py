@@ -27,8 +27,8 @@ from loopai_runtime.datasets.labels import BY_PERSONS
 from loopai_runtime.errors import GateMissed
 from loopai_runtime.flows import oracles
 from loopai_runtime.flows.checked_inputs import judged, new_labels
+from loopai_runtime.flows.describe import ROW_HASH_BYTES, rows_of
 from loopai_runtime.flows.gather import gather_here
-from loopai_runtime.flows.generate import ROW_HASH_BYTES, rows_of
 from loopai_runtime.flows.measure import open_pool, run_inputs
 from loopai_runtime.intervals import binomial_tail
 from loopai_runtime.sandbox import Program
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from loopai_runtime.artifacts.store import Stored
     from loopai_runtime.config import Config
     from loopai_runtime.flows.checked_inputs import Judged
-    from loopai_runtime.flows.generate import Written
+    from loopai_runtime.flows.generated import Written
     from loopai_runtime.layout import Layout
     from loopai_runtime.models import CompareConfig
     from loopai_runtime.sandbox import Outcome, SyncPool

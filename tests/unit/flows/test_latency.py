@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from loopai_runtime.flows.generate import MEASURED_AGAIN, _latency
+from loopai_runtime.flows.first_run import MEASURED_AGAIN, _latency
 
 
 def test_a_call_that_waited_for_a_processor_is_measured_again_and_alone() -> None:
