@@ -1,11 +1,11 @@
 """Does the loop bring back what drift takes away? Spam messages whose words are renamed, played through the commands.
 
-    python -m tests.bench.improve [--seeds 5] [--rate 0.17]
+    python -m tests.bench.improve [--seeds 5]
 
 The first half of the messages teaches v1. In the second half, and in the test set, every word that is typical of
-spam is another one (ROT13), digits are written as letters and pounds as dollars, in all messages. v1 serves the second half, a share of it is put to the oracle (a
-labelled file), and `loopai improve` makes v2. Both are judged on the renamed test set, beside a program that had all
-labels of both halves. The bar: v2 within a point of that one, median of the seeds, with at most 20 % of the labels.
+spam is another one (ROT13), digits are written as letters and pounds as dollars, in all messages. v1 serves the second
+half, of which at most 20 % are put to the oracle (a labelled file), and `loopai improve` makes v2. Both are judged on
+the renamed test set, beside a program that had all labels of both halves. The bar: v2 within a point of that one.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ from loopai_runtime.cli.main import run_line
 WORD = re.compile(r"[A-Za-z]{2,}")
 NUMBERS = str.maketrans("0123456789£", "abcdefghij$")
 TARGET = 0.96
+RATE = 0.2
+"""Drawn at random, and never more than this share is asked about."""
 
 
 def spam_words(rows: list[dict[str, Any]]) -> set[str]:
@@ -71,12 +73,12 @@ def write(path: Path, rows: list[dict[str, Any]]) -> Path:
     return path
 
 
-def spec(path: Path, name: str, examples: str, rate: float, target: float, seed: int) -> Path:
+def spec(path: Path, name: str, examples: str, seed: int) -> Path:
     card = shared_data.card("sms_spam")
     text = {
         "name": name, "description": "Is a message spam?",
         "input_schema": card["input_schema"], "output_schema": card["output_schema"],
-        "examples_from": [{"file": examples}], "accuracy_target": target, "sampling_rate": rate,
+        "examples_from": [{"file": examples}], "accuracy_target": TARGET, "sampling_rate": RATE,
         "oracle": {"kind": "labels", "file": str(path.parent / "truth.jsonl")}, "generate": {"seed": seed},
     }  # fmt: skip
     path.write_text(json.dumps(text))
@@ -88,7 +90,7 @@ def accuracy(data: Path, versions: list[str], gold: Path) -> list[float]:
     return [score["accuracy"]["value"] for score in found["versions"]]
 
 
-def once(root: Path, seed: int, rate: float) -> dict[str, Any]:
+def once(root: Path, seed: int) -> dict[str, Any]:
     rows, test = shared_data.rows("sms_spam", "train"), shared_data.rows("sms_spam", "test")
     random.Random(seed).shuffle(rows)
     words = spam_words(rows)
@@ -101,10 +103,12 @@ def once(root: Path, seed: int, rate: float) -> dict[str, Any]:
     traffic = write(root / "traffic.jsonl", [{"input": row["input"]} for row in after])
     gold = write(root / "gold.jsonl", [drifted(row, words) for row in test])
     plain = write(root / "plain.jsonl", test)
-    loopai("generate", spec(root / "spec.yaml", "sms", "before.jsonl", rate, TARGET, seed), "--data-dir", data)
-    loopai("generate", spec(root / "all.yaml", "whole", "all.jsonl", rate, TARGET, seed), "--data-dir", data)
+    loopai("generate", spec(root / "spec.yaml", "sms", "before.jsonl", seed), "--data-dir", data)
+    loopai("generate", spec(root / "all.yaml", "whole", "all.jsonl", seed), "--data-dir", data)
     loopai("run", "sms", "--file", traffic, "--data-dir", data)
-    checks = json.loads(loopai("validate", "sms", "--data-dir", data, "-o", "json"))
+    checks = json.loads(
+        loopai("validate", "sms", "--limit", str(int(RATE * len(after))), "--data-dir", data, "-o", "json")
+    )
     made = json.loads(loopai("improve", "sms", "--data-dir", data, "-o", "json"))
     versions = ["sms@1", *([f"sms@{made['version']}"] if made["version"] else [])]
     scores = accuracy(data, versions, gold)
@@ -119,12 +123,11 @@ def once(root: Path, seed: int, rate: float) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--rate", type=float, default=0.17)
     options = parser.parse_args()
     results = []
     for seed in range(options.seeds):
         with tempfile.TemporaryDirectory() as root:
-            found = once(Path(root), seed, options.rate)
+            found = once(Path(root), seed)
         results.append(found)
         print(json.dumps(found, ensure_ascii=False), flush=True)
     middle = {name: statistics.median(one[name] for one in results) for name in ("before", "v1", "v2", "all")}
