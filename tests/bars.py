@@ -7,10 +7,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import pytest
+
 SOAK = float(os.environ.get("LOOPAI_SOAK", "0.05"))
 """The share of the full counts that slow tests run."""
 TIMED = SOAK >= 1
 """Whether bars on time are held."""
+
+AT_FULL_SCALE = pytest.mark.skipif(not TIMED, reason="a large set, for LOOPAI_SOAK=1; smaller ones say the same")
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from tests import shared_data
+from tests.bars import AT_FULL_SCALE
 from tests.security.corpus.roads import SNIPPETS
 
 from loopai_runtime.config import Config
@@ -463,7 +464,13 @@ def test_without_a_model_nothing_is_imported_or_asked(loopai: Loopai, write_spec
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["sms_spam", "trec6", "snips_intent", "langid20", "mr_polarity", "banking77"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("sms_spam", "trec6", "snips_intent"),
+        *(pytest.param(name, marks=AT_FULL_SCALE) for name in ("langid20", "mr_polarity", "banking77")),
+    ],
+)
 def test_a_perfect_writer_never_ends_below_the_offline_candidate(name: str, made: Any) -> None:
     """Its program was made from the whole training set, so it is about as right as any can be."""
     from tests.bench.synthesis import problem_of, some

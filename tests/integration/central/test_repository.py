@@ -425,7 +425,7 @@ def test_the_same_holds_where_bundles_lie_in_s3(tmp_path: Path) -> None:
             assert platform.call("GET", f"{API}/afar/v1/download")[1] == content
     with running(tmp_path / "data", **environment) as platform:
         status, problem, _ = platform.call("GET", f"{API}/afar/v1/download")
-        assert (status, problem["type"]) == (507, "urn:loopai:problem:storage")
+        assert (status, problem["type"]) == (503, "urn:loopai:problem:storage_away")
 
 
 def test_a_bundle_that_was_damaged_on_disk_is_never_served(platform_process: PlatformProcess) -> None:

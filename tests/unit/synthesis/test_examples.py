@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.bars import AT_FULL_SCALE
 
 from loopai_runtime import jsonl
 from loopai_runtime.errors import SpecError, StorageError
@@ -236,7 +237,10 @@ def measured(tmp_path: Path, name: str, words: int) -> tuple[int, float, int, in
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["f.jsonl", "f.csv", "f.json"])
+@pytest.mark.parametrize(
+    "name",
+    ["f.jsonl", pytest.param("f.csv", marks=AT_FULL_SCALE), pytest.param("f.json", marks=AT_FULL_SCALE)],
+)
 def test_a_hundred_megabytes_take_less_than_six_times_their_size(tmp_path: Path, name: str) -> None:
     count, _, memory, size = measured(tmp_path, name, 200)
     assert size > 95_000_000

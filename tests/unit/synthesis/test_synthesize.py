@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from tests import shared_data
+from tests.bars import AT_FULL_SCALE
 
 from loopai_runtime.errors import SpecError
 from loopai_runtime.sandbox.pool import check
@@ -57,7 +58,7 @@ def test_an_emitted_program_answers_as_the_model_to_the_last_bit(name: str) -> N
 
 @pytest.mark.parametrize(
     "name",
-    ["sms_spam", pytest.param("trec6", marks=pytest.mark.slow), pytest.param("snips_intent", marks=pytest.mark.slow), pytest.param("banking77", marks=pytest.mark.slow)],
+    ["sms_spam", pytest.param("trec6", marks=pytest.mark.slow), pytest.param("snips_intent", marks=pytest.mark.slow), pytest.param("banking77", marks=[pytest.mark.slow, AT_FULL_SCALE])],
 )  # fmt: skip
 def test_an_emitted_program_answers_as_the_model_on_every_row_of_real_data(name: str) -> None:
     train, test = shared_data.rows(name, "train"), shared_data.rows(name, "test")
