@@ -86,8 +86,10 @@ def test_a_running_task_samples_as_the_settings_say(spam: Loopai, tmp_path: Path
 
 def test_a_daily_budget_is_followed(spam: Loopai, tmp_path: Path) -> None:
     records = run(spam, tmp_path, strategy="adaptive", max_labels_per_day="10")
-    assert 1 <= sum(record["sampled"] for record in records) <= 25
-    assert min(record["pi"] for record in records) > 0
+    pis = [record["pi"] for record in records]
+    assert 0 < min(pis) <= max(pis) <= 0.2  # the highest rate, until the traffic is known
+    assert sum(pis) <= 25  # of 80 without a budget; how far below hangs on what is left of the day
+    assert sum(record["sampled"] for record in records) <= 45
 
 
 @pytest.mark.parametrize(
