@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 import socket as sockets
 import threading
 import time
@@ -158,7 +159,7 @@ def test_a_token_in_the_query_opens_the_door_and_stays_out_of_the_logs(
         connect(server.url.replace("http", "ws", 1) + "?access_token=token-of-eve")
     httpx.post(f"{server.url}/negotiate?access_token={ANN}")
     said = "\n".join(each.getMessage() for each in caplog.records if each.name.startswith("uvicorn"))
-    assert said.count("access_token=***") == 3
+    assert len(re.findall(r"access_token=\*\*\*|REDACTED", said)) == 3  # the latter where litellm is loaded too
     for secret in (ANN, "token-of-eve", found["connectionToken"]):
         assert secret not in said
 
