@@ -57,12 +57,12 @@ def validation(execution_id: str, *, right: str, output: str) -> dict[str, Any]:
 
 @pytest.fixture
 def logged(loopai: Loopai) -> Loopai:
-    """Yesterday 30 executions of v1, today 20 of v2, eight days ago one; checked are 20 of v1, 15 of them right."""
+    """Two days ago 30 executions of v1, today 20 of v2, eight days ago one; checked are 20 of v1, 15 of them right."""
     layout = Layout(loopai.data_dir)
-    ExecutionLog(layout).append(some(30, ago(1), 1) + some(20, TODAY, 2) + some(1, ago(8), 1))
-    checks = [validation(f"{ago(1)}-{i}", right="spam", output="spam" if i < 15 else "ham") for i in range(20)]
+    ExecutionLog(layout).append(some(30, ago(2), 1) + some(20, TODAY, 2) + some(1, ago(8), 1))
+    checks = [validation(f"{ago(2)}-{i}", right="spam", output="spam" if i < 15 else "ham") for i in range(20)]
     make_dir(layout.validations("spam"))
-    jsonl.append(layout.validations("spam", ago(1)), map(jsonl.compact, checks))
+    jsonl.append(layout.validations("spam", ago(2)), map(jsonl.compact, checks))
     return loopai
 
 
@@ -80,7 +80,7 @@ def test_json_has_the_shape_of_the_contract(logged: Loopai) -> None:
     assert 0.85 < total["accuracy"]["high"] < 0.95
     assert list(total["accuracy"]) == ["value", "low", "high", "n"]
     assert total["accuracy"]["n"] == 20
-    assert [(row["key"], row["count"]) for row in found["rows"]] == [(ago(1), 30), (TODAY, 20)]
+    assert [(row["key"], row["count"]) for row in found["rows"]] == [(ago(2), 30), (TODAY, 20)]
     assert found["rows"][0]["p50_ms"] == pytest.approx(15.0, rel=0.01)
     assert "accuracy" not in found["rows"][1]
 
@@ -90,7 +90,7 @@ def test_json_has_the_shape_of_the_contract(logged: Loopai) -> None:
     [
         ("version", [(1, 30), (2, 20)]),
         ("label", [("ham", 33), ("spam", 15)]),
-        ("day", [(ago(1), 30), (TODAY, 20)]),
+        ("day", [(ago(2), 30), (TODAY, 20)]),
     ],
 )
 def test_rows_are_grouped_as_asked(logged: Loopai, by: str, keys: list[tuple[object, int]]) -> None:
@@ -101,7 +101,7 @@ def test_rows_are_grouped_as_asked(logged: Loopai, by: str, keys: list[tuple[obj
 def test_hours_add_up(logged: Loopai) -> None:
     rows = logged("analyze", "spam", "--by", "hour", "-o", "jsonl").lines
     assert sum(row["count"] for row in rows) == 50
-    assert {row["key"][:10] for row in rows} == {ago(1), TODAY}
+    assert {row["key"][:10] for row in rows} == {ago(2), TODAY}
 
 
 def test_days_choose_the_window(logged: Loopai) -> None:
@@ -111,9 +111,9 @@ def test_days_choose_the_window(logged: Loopai) -> None:
 
 def test_new_records_and_late_ones_count_at_the_next_look(logged: Loopai) -> None:
     logged("analyze")
-    ExecutionLog(Layout(logged.data_dir)).append(execution(day=day) for day in (TODAY, ago(1), ago(5)))
+    ExecutionLog(Layout(logged.data_dir)).append(execution(day=day) for day in (TODAY, ago(2), ago(5)))
     rows = logged("analyze", "-o", "json").json["rows"]
-    assert [(row["key"], row["count"]) for row in rows] == [(ago(5), 1), (ago(1), 31), (TODAY, 21)]
+    assert [(row["key"], row["count"]) for row in rows] == [(ago(5), 1), (ago(2), 31), (TODAY, 21)]
 
 
 def test_tables_and_csv_say_the_same(logged: Loopai) -> None:
@@ -121,7 +121,7 @@ def test_tables_and_csv_say_the_same(logged: Loopai) -> None:
     assert "75.0% (" in table
     assert "total" in table
     rows = list(csv.DictReader(io.StringIO(logged("analyze", "spam", "-o", "csv").out)))
-    assert [(row["key"], row["count"], row["n"]) for row in rows] == [(ago(1), "30", "20"), (TODAY, "20", "")]
+    assert [(row["key"], row["count"], row["n"]) for row in rows] == [(ago(2), "30", "20"), (TODAY, "20", "")]
 
 
 def test_failures_are_grouped_with_what_they_have_in_common(logged: Loopai) -> None:
@@ -214,7 +214,7 @@ def test_prune_says_what_it_does(logged: Loopai) -> None:
     dry = logged("prune", "--dry-run", "-o", "json").json
     assert [(step["action"], Path(step["path"]).name) for step in dry] == [
         ("delete", f"{ago(8)}.jsonl"),
-        ("compress", f"{ago(1)}.jsonl"),
+        ("compress", f"{ago(2)}.jsonl"),
     ]
     done = logged("prune")
     assert done.code == 0
