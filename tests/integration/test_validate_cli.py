@@ -435,7 +435,8 @@ def test_a_model_judges_whether_texts_mean_the_same(tmp_path: Path) -> None:
 
 def test_a_server_has_sampled_executions_checked_as_its_log_grows(tmp_path: Path) -> None:
     task = Task(tmp_path / "data", kind="labels")
-    task.log(20)
+    yesterday = time.strftime("%Y-%m-%d", time.gmtime(time.time() - 86_400))
+    task.log(20, yesterday)
     rows = [
         labels.label({"text": f"{'offer' if n % 10 == 0 else 'win' if n % 2 else 'lunch'} {n}"}, "spam", "person")
         for n in range(20)
@@ -458,5 +459,5 @@ def test_a_server_has_sampled_executions_checked_as_its_log_grows(tmp_path: Path
         for file in task.layout.validations("mail").glob("*.jsonl")
         for line in file.read_text(encoding="utf-8").splitlines()
     ]
-    assert {one["execution_id"] for one in checked} <= {f"2026-11-20-{n}" for n in range(20)}
+    assert {one["execution_id"] for one in checked} <= {f"{yesterday}-{n}" for n in range(20)}
     assert len(checked) == len({one["execution_id"] for one in checked}) > 0
