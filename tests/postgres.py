@@ -6,6 +6,7 @@ import contextlib
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -47,3 +48,23 @@ def server() -> Iterator[str]:
         with contextlib.suppress(AssertionError):
             run("pg_ctl", "-D", data, "-m", "immediate", "stop")
         shutil.rmtree(root, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def frozen(url: str) -> Iterator[None]:
+    """All processes of the server stand still: its kernel goes on to take what is sent."""
+    import psycopg
+
+    with psycopg.connect(url.replace("+psycopg", "")) as connection:
+        (place,) = connection.execute("SHOW data_directory").fetchone() or ("",)
+    first = int((Path(place) / "postmaster.pid").read_text().splitlines()[0])
+    os.kill(first, signal.SIGSTOP)  # first, so that it starts no further ones
+    pids = [*map(int, Path(f"/proc/{first}/task/{first}/children").read_text().split()), first]
+    try:
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        yield
+    finally:
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)

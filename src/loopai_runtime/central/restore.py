@@ -165,7 +165,7 @@ def _put_tables(tar: tarfile.TarFile, db: Database, source: Path) -> int:
     members = {member.name: member for member in tar}
     rows = 0
     try:
-        with db.write() as connection:
+        with db.write(slow=True) as connection:
             for table in dump.tables():
                 member = members.get(f"tables/{table.name}.jsonl")
                 if member is None:

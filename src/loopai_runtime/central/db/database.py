@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from sqlalchemy import create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from loopai_runtime.central.db import schema
 from loopai_runtime.errors import ConfigError, Fault, StorageAway
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sqlalchemy import URL, Connection, Engine, Table
+
+    from loopai_runtime.central.db.patience import PatientConnection
 
 _BUSY_MS = 10_000
 _PATIENCE = {
@@ -27,6 +30,7 @@ _PATIENCE = {
     "tcp_user_timeout": 20_000,
 }
 """Seconds, but the last, which is milliseconds: libpq's own are hours. The URL's query may say others."""
+_FREE_S = 5  # to wait for a connection that others have
 
 
 class Database:
@@ -47,6 +51,8 @@ class Database:
         self._one_writer = threading.Lock()
         if self.is_sqlite:
             _tame_sqlite(self._engine)
+        else:
+            _tame_postgresql(self._engine)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -56,17 +62,17 @@ class Database:
     @contextmanager
     def snapshot(self) -> Iterator[Connection]:
         """To read one moment of the whole, however long that takes."""
-        with self._connected() as plain:
+        with self._connected(slow=True) as plain:
             one = {} if self.is_sqlite else {"isolation_level": "REPEATABLE READ"}
             connection = plain.execution_options(**one)
             with connection.begin():
                 yield connection
 
     @contextmanager
-    def write(self) -> Iterator[Connection]:
-        """Committed at the end, undone by an exception."""
+    def write(self, *, slow: bool = False) -> Iterator[Connection]:
+        """Committed at the end, undone by an exception; one that is `slow` is waited for as long as it takes."""
         if not self.is_sqlite:
-            with self._connected() as connection, connection.begin():
+            with self._connected(slow) as connection, connection.begin():
                 yield connection
             return
         with self._one_writer, self._connected() as plain:
@@ -75,19 +81,25 @@ class Database:
                 yield connection
 
     @contextmanager
-    def _connected(self) -> Iterator[Connection]:
+    def _connected(self, slow: bool = False) -> Iterator[Connection]:
+        place = self.url.render_as_string(hide_password=True)
         try:
             connection = self._engine.connect()
         except OperationalError as error:
-            place = self.url.render_as_string(hide_password=True)
             why = (str(error.orig).strip().splitlines() or ["no reason given"])[0][:300]
             raise StorageAway("the database does not answer", where=f"{place} ({why})") from None
+        except PoolTimeout:
+            raise StorageAway("the database has too much to do", where=place) from None
         with connection:
-            yield connection
+            if not slow or self.is_sqlite:
+                yield connection
+                return
+            with cast("PatientConnection", connection.connection.dbapi_connection).unhurried():
+                yield connection
 
     def upgrade(self) -> None:
         """Bring the tables to this release. Raises StorageError."""
-        with self.write() as connection:
+        with self.write(slow=True) as connection:
             schema.upgrade(connection)
 
     def insert_new(self, table: Table) -> Any:
@@ -107,7 +119,15 @@ class Database:
 def _elsewhere(url: URL) -> dict[str, Any]:
     """A server may have been restarted since a connection was last used, or be away: then that is told soon."""
     given = {name: value for name, value in _PATIENCE.items() if name not in url.query}
-    return {"pool_pre_ping": True, "connect_args": given}
+    return {"pool_pre_ping": True, "pool_timeout": _FREE_S, "connect_args": given}
+
+
+def _tame_postgresql(engine: Engine) -> None:
+    from loopai_runtime.central.db.patience import PatientConnection
+
+    @event.listens_for(engine, "do_connect")
+    def connecting(_dialect: Any, _record: Any, arguments: Any, named: Any) -> PatientConnection:
+        return PatientConnection.connect(*arguments, **named)
 
 
 def _tame_sqlite(engine: Engine) -> None:

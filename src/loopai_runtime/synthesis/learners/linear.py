@@ -31,6 +31,7 @@ COST = 1.0
 BAYES = 5.0  # the share of naive Bayes, divided by the square of the number of labels
 SMOOTHING = 0.1
 NOISE_FROM = 1000  # rows from which wrong labels are looked for
+PARTS, PARTS_TO = 5, 20_000  # by models of all but one part each; beyond so many rows halves tell as much
 ABSENT = -10.0  # the score of a label that no row has
 SHARPNESS = 3.0  # standard deviations of scores to a log-likelihood; calibration does the rest
 
@@ -84,16 +85,17 @@ class Learning:
         self.matrix = self.words.matrix[rows]
 
     def _mislabelled(self) -> list[int]:
-        """Rows whose labels a model of the other half takes for wrong."""
+        """Rows whose labels a model of other rows takes for wrong."""
         import numpy as np
 
         features = sorted(self.rarity)
         inputs, codes = self._vectors(features)[0], np.array([label for (label,) in self.marks])
-        half = np.random.RandomState(self.seed).permutation(len(codes)) % 2
+        parts = PARTS if len(codes) <= PARTS_TO else 2
+        place = np.random.RandomState(self.seed).permutation(len(codes)) % parts
         scores = np.zeros((len(codes), len(self.targets.labels)))
-        for part in (0, 1):
-            weights, biases = self._one(inputs[half != part], codes[half != part])
-            scores[half == part] = inputs[half == part] @ weights.T + biases
+        for part in range(parts):
+            weights, biases = self._one(inputs[place != part], codes[place != part])
+            scores[place == part] = inputs[place == part] @ weights.T + biases
         scores *= SHARPNESS / (float(scores.std()) or 1.0)
         top = scores.max(axis=1)
         evidence = -np.log(np.exp(scores - top[:, None]).sum(axis=1) - 1 + 1e-12)
