@@ -83,7 +83,7 @@ def test_the_whole_exchange_has_one_deadline(play: Callable[[socket.socket], Non
     with server(play) as url, client() as http, noted() as seen:
         started = time.monotonic()
         with pytest.raises(httpx.ReadTimeout):
-            http.post(url, content=b"x", timeout=0.6)
+            http.post(url, content=b"x", timeout=1.5)
         assert 0.5 < time.monotonic() - started < 60  # what drips does so for minutes, and silence has no end
     assert seen.late
     assert seen.sent
