@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
 if TYPE_CHECKING:
@@ -13,6 +13,15 @@ if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
     from loopai_runtime.central.platform import Platform
+
+
+_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+
+def latencies() -> Histogram:
+    """Seconds to an answer, by operation: its path is the template, so that names of tasks stay out."""
+    name, said = "loopai_central_request_duration_seconds", "Time to an answer."
+    return Histogram(name, said, ["method", "path"], buckets=_BUCKETS_S, registry=None)
 
 
 class Metrics:
@@ -33,6 +42,7 @@ class Metrics:
         for code, count in platform.requests.items():
             requests.add_metric([str(code)], count)
         yield requests
+        yield from platform.latencies.collect()
         yield CounterMetricFamily("loopai_central_telemetry_records", "Records kept.", platform.records)
         executions = CounterMetricFamily("loopai_central_executions", "Executions.", labels=["status"])
         for status, count in platform.execution.executions.items():

@@ -20,6 +20,7 @@ from loopai_runtime.central.db.tables import api_keys, tenants
 from loopai_runtime.central.execution import Execution
 from loopai_runtime.central.generation import Generations
 from loopai_runtime.central.limits import CallerLimits
+from loopai_runtime.central.metrics import latencies
 from loopai_runtime.central.news import News
 from loopai_runtime.central.repository import Repository
 from loopai_runtime.central.upkeep import Upkeep
@@ -59,6 +60,7 @@ class Platform:
         self.limits = CallerLimits()
         self.requests: Counter[int] = Counter()
         """By HTTP status."""
+        self.latencies = latencies()
         self.records = 0
         """Of telemetry, taken since the start."""
         self.draining = False

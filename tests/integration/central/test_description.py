@@ -114,3 +114,14 @@ def test_records_of_telemetry_are_counted(platform_process: PlatformProcess, kno
     text = platform_process.call("GET", "/metrics")[1].decode()
     counted = [line for line in text.splitlines() if line.startswith("loopai_central_telemetry_records_total")]
     assert float(counted[0].split()[1]) >= 1
+
+
+def test_latencies_are_counted_by_operation_and_name_no_task(
+    platform_process: PlatformProcess, known: dict[str, str]
+) -> None:
+    assert platform_process.call("GET", "/api/v1/tasks/nobody-knows-it")[0] == 404
+    text = platform_process.call("GET", "/metrics")[1].decode()
+    one = 'loopai_central_request_duration_seconds_count{method="GET",path="/api/v1/tasks/{task_id}"}'
+    counted = [line for line in text.splitlines() if line.startswith(one)]
+    assert float(counted[0].split()[1]) >= 1
+    assert "nobody-knows-it" not in text

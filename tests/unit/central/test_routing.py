@@ -11,6 +11,7 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from loopai_runtime.central.access import Caller, Scope
+from loopai_runtime.central.metrics import latencies
 from loopai_runtime.central.platform import Platform
 from loopai_runtime.central.routing import Call, Operation, routes
 from loopai_runtime.errors import StorageAway, StorageError
@@ -22,6 +23,7 @@ class Anybody:
     def __init__(self) -> None:
         self.limits = self
         self.requests: Counter[int] = Counter()
+        self.latencies = latencies()
 
     async def caller_of(self, _token: str, _address: str) -> Caller:
         return Caller("one", "key", None, frozenset(Scope))
