@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,15 @@ from tests.security.corpus.roads import SNIPPETS
 from loopai_runtime.config import Config
 from loopai_runtime.datasets import labels, queue
 from loopai_runtime.errors import GateMissed, ModelError, SpecError
+from loopai_runtime.flows import generate as flow
 from loopai_runtime.flows.generate import Ask, generate, preview
 from loopai_runtime.flows.generated import Generated
 from loopai_runtime.flows.label import open_session
 from loopai_runtime.layout import Layout
 from loopai_runtime.synthesis.folds import folds
 from loopai_runtime.synthesis.specfile import load
-from loopai_runtime.testing import Failure, ScriptedLLM
+from loopai_runtime.synthesis.strategy import Problem, Synthesis
+from loopai_runtime.testing import Failure, Says, ScriptedLLM
 
 from .conftest import Loopai
 
@@ -101,8 +104,12 @@ def layout(tmp_path: Path) -> Layout:
 
 @pytest.fixture
 def made(tmp_path: Path, layout: Layout, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Generated]:
-    """Generates the task with a scripted model; `made.llm` is the server of the last time, `made.told` what was said."""
+    """Generates the task with a scripted model; `made.llm` is the server of the last time, `made.told` what was said.
+
+    Without a budget one offline candidate is enough.
+    """
     monkeypatch.setenv("OPENAI_API_KEY", "x")
+    offline = flow.synthesize
 
     def run(script: Any, examples: list[dict[str, Any]] | None = None, **options: Any) -> Generated:
         known = {key: options.pop(key) for key in list(options) if key in Ask.__dataclass_fields__}
@@ -121,12 +128,17 @@ def made(tmp_path: Path, layout: Layout, monkeypatch: pytest.MonkeyPatch) -> Cal
             path = tmp_path / "spec.yaml"
             path.write_text(json.dumps(spec | options), encoding="utf-8")
             config = Config.load(data_dir=layout.root, environ={})
-            few = {"budget_s": 0.01}  # one offline candidate is enough here
-            ask = Ask(**few | {"model": "openai/scripted", "tell": run.told.append} | known)  # type: ignore[attr-defined]
+            hasty = offline if "budget_s" in known else partial(_hasty, offline)
+            monkeypatch.setattr(flow, "synthesize", hasty)
+            ask = Ask(**{"model": "openai/scripted", "tell": run.told.append} | known)  # type: ignore[attr-defined]
             act = preview if run.__dict__.pop("dry", False) else generate
             return act(load(path), layout, config, ask)  # type: ignore[return-value]
 
     return run
+
+
+def _hasty(offline: Callable[..., Synthesis], problem: Problem, **options: Any) -> Synthesis:
+    return offline(problem, **options | {"budget_s": 0.0})
 
 
 def entries(layout: Layout) -> list[dict[str, Any]]:
@@ -246,6 +258,19 @@ def test_the_cap_ends_it_in_the_middle_and_is_never_passed(made: Any, layout: La
     assert max(reserved) <= 0.04
     assert any("limit of $0.04" in note for note in result.notes)
     assert result.artifact.generation_cost == pytest.approx(spent(layout))
+
+
+def test_a_budget_of_time_ends_a_model_that_thinks_for_ever(made: Any, layout: Layout) -> None:
+    result = made(lambda _body: Says(GOOD, delay_s=3600), budget_s=8.0)
+    assert any("wrote no program" in note for note in result.notes), result.notes
+    assert result.artifact.synthesis_strategy != "llm"
+    assert len(made.llm.requests) <= 4  # those that were under way; no repair, no signs
+
+
+def test_a_budget_that_offline_candidates_have_used_up_asks_no_model(made: Any) -> None:
+    result = made(always(GOOD), budget_s=0.001)
+    assert any("the time for it is spent" in note for note in result.notes), result.notes
+    assert made.llm.requests == []
 
 
 def test_no_money_no_call(made: Any, layout: Layout) -> None:

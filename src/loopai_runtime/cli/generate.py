@@ -46,7 +46,7 @@ def generate(
         typer.Option(
             "--budget",
             metavar="TIME",
-            help="Judge candidates for so long (30s, 2m) and take the best so far; Ctrl-C does the same.",
+            help="Write and judge candidates for so long (30s, 2m), take the best so far; so does Ctrl-C.",
             show_default=False,
         ),
     ] = None,

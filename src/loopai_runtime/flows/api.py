@@ -50,7 +50,7 @@ def generate(
 ) -> Generated:
     """Write, judge and store a new version from a specification file.
 
-    After `budget_s` seconds of judging the best candidate so far is taken. A `model` writes programs too, for at
+    After `budget_s` seconds the best candidate so far is taken. A `model` writes programs too, for at
     most `max_cost_usd`; what became of that is in `Generated.writing`. `settings` are configuration keys with
     double underscores (`execution__worker_count=2`). Raises SpecError,
     Busy, StorageError. A version that misses its targets is a draft: see `Generated.gate`.

@@ -66,8 +66,8 @@ def generate(
 ) -> Generated:
     """Write, check and store a new version of the task in `loaded`.
 
-    After `budget_s` seconds of judging, and on KeyboardInterrupt, the best candidate so far is taken.
-    `progress(what, share)` hears what is going on, `share` in [0, 1] or None. Raises SpecError for examples
+    After `budget_s` seconds, and on KeyboardInterrupt, the best candidate so far is taken; where a model writes
+    too, half of them are for the offline candidates. `progress(what, share)` hears what is going on, `share` in [0, 1] or None. Raises SpecError for examples
     that do not fit, Busy if the task is locked, PolicyRefused or ProgramError if the program that was written
     does not run, StorageError. A version that misses its targets is stored all the same, as a draft.
     """
@@ -187,12 +187,13 @@ def synthesized(
 ) -> Synthesis:
     """The best program: of the offline candidates, and of a language model where there is one."""
     strategy = ask.strategy or spec.generate.strategy
+    until = time.monotonic() + ask.budget_s
     try:
         offline: Synthesis | None = synthesize(
             problem,
             strategy="auto" if strategy == "llm" else strategy,
             seed=seed,
-            budget_s=ask.budget_s,
+            budget_s=ask.budget_s / 2 if writer and writer.may_spend else ask.budget_s,
             progress=lambda step: show(step.what, step.share),
         )
     except SpecError as error:
@@ -213,6 +214,7 @@ def synthesized(
             timeout_ms=timeout_ms,
             memory_mb=config.execution.memory_mb,
             progress=lambda what: show(what, None),
+            until=until,
         )
     if made is None:
         for note in writer.notes:

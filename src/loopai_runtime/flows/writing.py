@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal
@@ -111,14 +112,16 @@ class Writer:
         timeout_ms: int,
         memory_mb: int,
         progress: Callable[[str], None],
+        until: float = math.inf,
     ) -> Synthesis | None:
         """The better of what the model writes and the offline candidate, which stands wherever the model cannot be
-        asked: `notes` then say why."""
+        asked: `notes` then say why. It is asked nothing more from `until` (`time.monotonic()`) on."""
         if not self.may_spend:
             self.notes.append(
                 f"{self.endpoint.model} was not asked: max_cost_usd is 0; the offline candidates it is"
             )
             return offline
+        self.model().until = until
         bench = Bench(pool, Schema(problem.output_schema).accepts, timeout_ms, memory_mb)
         try:
             made, asked = compete(
@@ -191,13 +194,14 @@ class Counted:
     def __init__(self, model: Model) -> None:
         self._model = model
         self._lock = Lock()
+        self.until = math.inf
         self.calls = 0
         self.cached = 0
 
     def ask(self, messages: Sequence[dict[str, Any]], **options: Any) -> Reply:
         """As `Model.ask`."""
         try:
-            reply = self._model.ask(messages, **options)
+            reply = self._model.ask(messages, until=self.until, **options)
         except ModelError:
             self._count(cached=False)
             raise

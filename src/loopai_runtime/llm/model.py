@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import threading
 import time
@@ -76,12 +77,13 @@ class Model:
         temperature: float = 0.0,
         schema: dict[str, Any] | None = None,
         sample: int = 0,
+        until: float = math.inf,
     ) -> Reply:
         """The model's answer, from the cache where the same was asked before.
 
         Of `max_tokens` no more are asked for than the model can answer with. With a `schema`, `data` is a value
-        that it accepts. `sample` tells draws of one prompt apart. Raises ModelError, CapReached, MissingExtra,
-        StorageError.
+        that it accepts. `sample` tells draws of one prompt apart. `until` is when (`time.monotonic()`) it is no
+        longer waited for. Raises ModelError, CapReached, MissingExtra, StorageError.
         """
         question = {
             "model": self.endpoint.model,
@@ -95,7 +97,7 @@ class Model:
         form = Form(Schema(schema)) if schema is not None else None
         if (kept := self._kept(question, form)) is not None:
             return kept
-        reply = self._persistently(messages, purpose, self._possible(max_tokens), temperature, form)
+        reply = self._persistently(messages, purpose, self._possible(max_tokens), temperature, form, until)
         if self._cache:
             self._cache.put(question, Kept(reply.text, reply.spent.prompt_tokens, reply.spent.completion_tokens))
         return reply
@@ -111,11 +113,20 @@ class Model:
             return None  # kept by a version that read answers differently
 
     def _persistently(
-        self, messages: Messages, purpose: Purpose, max_tokens: int, temperature: float, form: Form | None
+        self,
+        messages: Messages,
+        purpose: Purpose,
+        max_tokens: int,
+        temperature: float,
+        form: Form | None,
+        until: float,
     ) -> Reply:
-        """Attempts until one succeeds, all within the endpoint's time."""
+        """Attempts until one succeeds, all within the endpoint's time, and `until`."""
         provider.litellm()  # its import takes seconds that are not the model's
-        until = time.monotonic() + self.endpoint.timeout_s
+        now = time.monotonic()
+        if now >= until:
+            raise ModelError("the time for it is spent")
+        until = min(until, now + self.endpoint.timeout_s)
         attempt = 0
         while True:
             attempt += 1
