@@ -67,9 +67,10 @@ def generate(
     """Write, check and store a new version of the task in `loaded`.
 
     After `budget_s` seconds, and on KeyboardInterrupt, the best candidate so far is taken; where a model writes
-    too, half of them are for the offline candidates. `progress(what, share)` hears what is going on, `share` in [0, 1] or None. Raises SpecError for examples
-    that do not fit, Busy if the task is locked, PolicyRefused or ProgramError if the program that was written
-    does not run, StorageError. A version that misses its targets is stored all the same, as a draft.
+    too, half of them are for the offline candidates. `progress(what, share)` hears what is going on, `share` in
+    [0, 1] or None. Raises SpecError for examples that do not fit, Busy if the task is locked, PolicyRefused or
+    ProgramError if the program that was written does not run, StorageError. A version that misses its targets is
+    stored all the same, as a draft.
     """
     ask = ask or Ask()
     show = progress or (lambda _what, _share: None)
