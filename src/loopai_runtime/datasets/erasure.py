@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from loopai_runtime.layout import Layout
 
 _FIELD = re.compile(r"([A-Za-z_][\w-]*(?:\.[\w-]+)*)=(.*)", re.ASCII | re.DOTALL)
-_CONTENT = ("input", "output", "oracle_output", "error", "expected")
+_CONTENT = ("input", "output", "oracle_output", "right", "error", "expected")
 """What of a record can hold what somebody sent; a regular expression looks there."""
 
 

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from loopai_runtime.layout import Layout
 
 _DAY = re.compile(r"(?:sampled-)?(\d{4}-\d{2}-\d{2})\.jsonl(\.gz|\.enc)?")
+_ORDER = (
+    ".gz .jsonl .enc"  # what is packed is older; as in `at_rest.files`, plain lines come before encrypted ones
+)
 _SAMPLED = re.compile(rb'"sampled":\s*true')
 
 
@@ -88,7 +91,7 @@ def _by_day(folder: Path) -> dict[str, list[Path]]:
     found: dict[str, list[Path]] = {}
     try:
         with storage_errors(folder):
-            entries = sorted(folder.iterdir(), reverse=True)  # DAY.jsonl.gz before DAY.jsonl: it is older
+            entries = sorted(folder.iterdir(), key=lambda path: _ORDER.find(path.suffix))
     except FileNotFoundError:
         return {}
     for path in entries:
