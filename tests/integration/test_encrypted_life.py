@@ -24,10 +24,11 @@ from loopai_runtime.testing import ScriptedOracle
 
 from .conftest import Done, Loopai
 from .test_scan_cli import call
-from .test_server import Server, serving
+from .test_server import Server, add, serving
 
 KEY, NEXT = "11" * 32, "22" * 32
 FILL = ("a", "the", "we", "you", "please", "for", "with", "about", "our", "next", "this", "some", "day", "soon")
+BETTER = "def run(x):\n    return 'spam' if 'win' in x['text'] or 'crypto' in x['text'] else 'ham'\n"
 HAM = ("lunch", "report", "thanks")
 PATIENCE_S = 180.0
 
@@ -37,13 +38,13 @@ pytestmark = pytest.mark.slow
 class Mail:
     """Mails with a word each that nobody else says: a secret. Of offers nobody could tell what they are."""
 
-    def __init__(self) -> None:
+    def __init__(self, seed: int) -> None:
         self.secrets: list[str] = []
-        self._draw = random.Random(5)
+        self._draw = random.Random(seed)
 
-    def __call__(self, *spam: str) -> tuple[dict[str, Any], str]:
+    def __call__(self, *spam: str, offers: bool = True) -> tuple[dict[str, Any], str]:
         """A mail, which may say one of `spam`, and what it is."""
-        word = self._draw.choice([*spam, *HAM, "offer"])
+        word = self._draw.choice([*spam, *HAM, *["offer"][:offers]])
         mail = {"text": " ".join([*self._draw.sample(FILL, 4), word, self.secret()])}
         return mail, right(mail)
 
@@ -125,7 +126,7 @@ def oracle() -> Iterator[ScriptedOracle]:
 
 @pytest.fixture(scope="module")
 def life(tmp_path_factory: pytest.TempPathFactory, oracle: ScriptedOracle) -> Life:
-    root, mail = tmp_path_factory.mktemp("life"), Mail()
+    root, mail = tmp_path_factory.mktemp("life"), Mail(5)
     loopai = Loopai(root / "data")
     layout = Layout(root / "data")
     layout.config_file.parent.mkdir(parents=True, mode=0o700)
@@ -139,17 +140,21 @@ def life(tmp_path_factory: pytest.TempPathFactory, oracle: ScriptedOracle) -> Li
         ok(loopai("run", "mail", json.dumps(mail("crypto")[0])))
         ok(loopai("label", "mail", "--limit", "8", stdin="1212u12212"))
         ok(loopai("validate", "mail", "-o", "json"), 0, 3)
-        ok(loopai("improve", "mail", "-o", "json"))
-        ok(loopai("rollout", "start", "mail@2"))
+        ok(loopai("improve", "mail", "-o", "json"), 0, 3)
+        version = add(layout, "mail", BETTER, activate=False, output_schema={"enum": ["spam", "ham"]})
+        ok(loopai("rollout", "start", f"mail@{version}"))
         until(lambda: at_rest.found(layout.shadow("mail"), "labels-*.jsonl"), server, mail)
         ok(loopai("analyze", "mail", "--failures"))
-    calls = [call(f"Is this message spam or ham?\nMessage: {text['text']}", out, n) for n, (text, out) in enumerate(
-        mail("win") for _ in range(200))]  # fmt: skip
+    logged = Mail(6)
+    mails = [logged("win", offers=False) for _ in range(200)]
+    calls = [
+        call(f"Is this message spam or ham?\nMessage: {one['text']}", out, n) for n, (one, out) in enumerate(mails)
+    ]
     (root / "calls.jsonl").write_text("".join(json.dumps(one) + "\n" for one in calls))
     ok(loopai("scan", root / "calls.jsonl"))
     ok(loopai("generate", "message-spam-ham"), 0, 3)
     loopai("telemetry", "flush")  # nobody is there
-    secrets = [secret for secret in mail.secrets if secret != inline]
+    secrets = [secret for secret in mail.secrets + logged.secrets if secret != inline]
     return Life(loopai, layout, secrets, inline)
 
 
@@ -239,7 +244,7 @@ def test_rotation_reaches_everything(copied: Life) -> None:
 
 
 def test_one_person_is_erased_from_all_of_it(copied: Life) -> None:
-    one = next(iter(labels.read(copied.layout, "mail")))
+    one = list(labels.read(copied.layout, "mail"))[0]  # noqa: RUF015  all of it, so that the file is closed
     secret = next(word for word in one.input["text"].split() if word in copied.secrets)
     done = ok(copied.loopai("logs", "erase", "--match", secret, "-o", "json"))
     assert done.json["records"]["labels"] >= 1
@@ -249,13 +254,13 @@ def test_one_person_is_erased_from_all_of_it(copied: Life) -> None:
 
 
 def test_a_server_killed_while_it_queues_loses_nothing_that_it_answered(copied: Life) -> None:
-    mail, layout = Mail(), copied.layout
+    mail, layout = Mail(7), copied.layout
     for _ in range(max(2, round(20 * SOAK))):
         before, told = len(queue.read(layout, "mail")), 0
         with serving(layout.root) as server:
             for _ in range(60):
                 status, body = server.execute("mail", mail("crypto")[0]["text"])
-                told += status == 200 and body["abstained"]
+                told += status == 200 and body.get("abstained", False)
             os.kill(server.process.pid, 9)
         assert len(queue.read(layout, "mail")) >= before + told
         queue.append(layout, "mail", [{"input": {"text": "after"}}])
