@@ -225,6 +225,8 @@ def test_without_the_key_commands_say_so(copied: Life) -> None:
         assert len(done.err.splitlines()) <= 3
     wrong = copied.loopai("label", "mail", env={"LOOPAI_STORAGE__ENCRYPTION_KEY": NEXT})
     assert (wrong.code, "was encrypted with another key" in wrong.err) == (1, True)
+    server = copied.loopai("start", "--port", "0", env={"LOOPAI_STORAGE__ENCRYPTION_KEY": NEXT})
+    assert (server.code, "was encrypted with another key" in server.err) == (1, True)
     assert copied.loopai("label", "mail", stdin="q", env={"LOOPAI_STORAGE__ENCRYPTION_KEY": KEY}).code == 0
 
 

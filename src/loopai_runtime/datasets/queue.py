@@ -51,6 +51,14 @@ def _item(line: jsonl.Line, path: str) -> dict[str, Any]:
     return item
 
 
+def require_key(layout: Layout) -> None:
+    """Raises StorageError where inputs could not join an encrypted queue, as the key is another one."""
+    for task_id in layout.tasks() if layout.sealing is not None else ():
+        path = at_rest.encrypted(layout.queue(task_id))
+        with suppress(FileNotFoundError), at_rest.opened(layout, path):
+            pass
+
+
 def take_out(layout: Layout, task_id: str, is_done: Callable[[dict[str, Any]], bool]) -> int:
     """Remove what is done; answers how many are left. Raises StorageError.
 

@@ -6,7 +6,7 @@
 
 A block is kept whole or not at all, and with its records it keeps how far their source was read: so whatever
 moment a crash picks, each execution is reported once, and no number is given to two records. A line that `erase`
-took out is blank; the records after it keep their numbers. Where the execution log is encrypted, so is a segment:
+took out is blank; the records after it keep their numbers. Where a storage key is given, a segment is encrypted:
 what is described here is its plain text. Whoever uses a spool holds `lock`.
 """
 
