@@ -211,6 +211,7 @@ def test_everything_is_there_with_the_key(life: Life) -> None:
     assert [line["input"] for line in shown.lines] == [one.input for one in labels.read(life.layout, "mail")]
     executions = ok(life.loopai("logs", "decrypt", "mail")).lines
     assert len(executions) > 600
+    ok(life.loopai("check", life.layout.spec("message-spam-ham")))
 
 
 def test_without_the_key_commands_say_so(copied: Life) -> None:
