@@ -198,10 +198,15 @@ class Layout:
     def __init__(self, root: Path | str) -> None:
         self.root = Path(root).expanduser().absolute()
         self.vault: Any = None
-        """A `crypto.Vault` where the execution log is encrypted."""
+        """The `crypto.Vault` that opens what is encrypted."""
 
     def __repr__(self) -> str:
         return f"Layout({str(self.root)!r})"
+
+    @property
+    def sealing(self) -> Any:
+        """The vault where what is written now is encrypted, else None."""
+        return self.vault if self.vault is not None and self.vault.is_on else None
 
     # --- tasks
     def task(self, task_id: str) -> Path:

@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from loopai_runtime import jsonl
+from loopai_runtime import at_rest, jsonl
 from loopai_runtime.errors import InputError, NotFound, StorageError, UsageError
-from loopai_runtime.layout import make_dir, only_one, replace_file, storage_errors
+from loopai_runtime.layout import make_dir, only_one
 from loopai_runtime.models import new_id, utc_now
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ class Tickets:
     """The tickets of one data directory; safe across processes. Raises StorageError."""
 
     def __init__(self, layout: Layout) -> None:
+        self._layout = layout
         self._place = layout.tickets
 
     def open(self, task_id: str, title: str, body: dict[str, Any]) -> tuple[Ticket, bool]:
@@ -97,13 +98,13 @@ class Tickets:
         return [path for path, ticket in self._read() if ticket.task_id == task_id]
 
     def _write(self, ticket: Ticket) -> None:
-        replace_file(self._place / f"{ticket.id}.json", jsonl.compact({"schema": 1, **ticket.as_dict()}))
+        content = jsonl.compact({"schema": 1, **ticket.as_dict()})
+        at_rest.replace(self._layout, self._place / f"{ticket.id}.json", content)
 
     def _read(self) -> Iterator[tuple[Path, Ticket]]:
         for path in sorted(self._place.glob("*.json")):
             try:
-                with storage_errors(path):
-                    found = jsonl.loads(path.read_bytes())
+                found = jsonl.loads(at_rest.read(self._layout, path))
                 found.pop("schema")
                 yield path, Ticket(**found)
             except FileNotFoundError:

@@ -1,7 +1,7 @@
 """kill -9 before every single call that changes the data directory, and what the next command finds.
 
 A driver process forks a child for each n: the child works on a copy of the data directory and is killed in
-front of its n-th call (open for writing, write, fsync, mkdir, rename, replace, link, symlink, unlink, rmdir)
+front of its n-th call (open for writing, write, pwrite, fsync, mkdir, rename, replace, link, symlink, unlink, rmdir)
 that touches it. So every state that a crash can leave behind is visited, in order, until the work completes.
 """
 
@@ -78,7 +78,7 @@ def kill_before(n, data_dir):
         return wrapper
 
     always = lambda args, options: True
-    for name in "write fsync fdatasync mkdir rename replace link symlink unlink remove rmdir ftruncate".split():
+    for name in "write pwrite fsync fdatasync mkdir rename replace link symlink unlink remove rmdir ftruncate".split():
         setattr(os, name, counted(getattr(os, name), always))
     flags = lambda args, options: (args[1] if len(args) > 1 else options["flags"]) & (os.O_WRONLY | os.O_RDWR)
     os.open = counted(os.open, flags)

@@ -17,7 +17,8 @@ from tests.executions import DAY, execution
 
 from loopai_runtime import jsonl
 from loopai_runtime.config import Config
-from loopai_runtime.datasets import raw, retention, stats
+from loopai_runtime.crypto import Vault
+from loopai_runtime.datasets import queue, raw, retention, stats
 from loopai_runtime.datasets.execution_log import ExecutionLog
 from loopai_runtime.layout import TEMPORARY, Layout
 
@@ -100,6 +101,40 @@ list(retention.keep(Layout(data_dir), Config.load(flags=flags, environ={})))
         left = sorted(path.name for path in layout.executions("spam").iterdir())
         assert left == [f"{DAY}.01.jsonl.gz", f"{DAY}.jsonl.gz"] or left[-1] == f"{DAY}.jsonl.gz"
         assert [name for name in left if name.startswith(TEMPORARY) or not name.endswith(".gz")] == []
+
+
+def test_encrypted_files_of_lines_killed_anywhere_keep_every_line_once(tmp_path: Path) -> None:
+    layout = Layout(tmp_path / "base")
+    layout.vault = Vault([b"k" * 32])
+    for n in range(4):
+        queue.append(layout, "spam", [{"input": f"person {n}"}])
+    action = """
+from loopai_runtime.crypto import Vault
+from loopai_runtime.datasets import queue
+from loopai_runtime.datasets.erasure import parse
+from loopai_runtime.flows.erase import erase
+from loopai_runtime.layout import Layout
+layout = Layout(data_dir)
+layout.vault = Vault([b"k" * 32])
+queue.append(layout, "spam", [{"input": "person 4"}])
+queue.take_out(layout, "spam", lambda item: item["input"] == "person 1")
+erase(layout, parse("person 2"))
+"""
+    states = []
+    for data_dir in visits(tmp_path, layout.root, PRELOAD, action):
+        found = Layout(data_dir)
+        found.vault = layout.vault
+        waiting = [item["input"] for item in queue.read(found, "spam")]
+        assert [one for one in waiting if one not in ("person 1", "person 2", "person 4")] == [
+            "person 0",
+            "person 3",
+        ]
+        assert len(waiting) == len(set(waiting))
+        states.append(waiting)
+        queue.append(found, "spam", [{"input": "after"}])
+        assert [item["input"] for item in queue.read(found, "spam")] == [*waiting, "after"]
+        assert not any(b"person" in path.read_bytes() for path in data_dir.rglob("*") if path.is_file())
+    assert states[-1] == ["person 0", "person 3", "person 4"]
 
 
 @pytest.mark.slow

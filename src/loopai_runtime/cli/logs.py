@@ -184,25 +184,22 @@ def erase(
 
 @logs_app.command("decrypt")
 def decrypt(
-    task: options.TaskId,
+    what: Annotated[str, typer.Argument(metavar="TASK|FILE", help="A task, or a file of the data directory.")],
     days: Annotated[int, typer.Option("--days", min=1, max=3660, help="Today (UTC) and the days before it.")] = 7,
     data_dir: options.DataDir = None,
     config: options.ConfigFile = None,
 ) -> None:
-    """Write a task's executions to stdout as JSON Lines, encrypted or not, for a pipe.
+    """Write a task's executions, or a file as it was before it was encrypted, to stdout, for a pipe.
 
     Says on stderr which files have no end mark: their writer runs, was killed, or somebody cut them off.
     """
     import sys
 
     from loopai_runtime.cli.render import say
-    from loopai_runtime.datasets.raw import whole
-    from loopai_runtime.datasets.stats import last_days
+    from loopai_runtime.datasets.decrypt import decrypted
 
     layout = options.settings(data_dir, config).layout
-    if task not in layout.logged_tasks():
-        layout.require_task(task)
-    for block in whole(layout, task, last_days(days), lambda path: say(f"{path} has no end mark")):
+    for block in decrypted(layout, what, days, lambda path: say(f"{path} has no end mark")):
         sys.stdout.buffer.write(block)
 
 

@@ -99,7 +99,7 @@ def settings(data_dir: Path | None, config_file: Path | None = None, **flags: An
     for warning in dict.fromkeys(map(str, config.warnings)):
         say(f"warning: {warning}")
     layout = Layout(config.data_dir)
-    if config.storage.encryption_key is not None or config.storage.encryption_key_file is not None:
+    if config.storage.has_key:
         from loopai_runtime.crypto import vault_of
 
         layout.vault = vault_of(config.storage)

@@ -42,6 +42,8 @@ def init(
 def check(
     spec: Annotated[str, typer.Argument(metavar="SPEC", help="The specification (spec.yaml), or - for stdin.")],
     output: options.OutputFormat = Output.TABLE,
+    data_dir: options.DataDir = None,
+    config: options.ConfigFile = None,
 ) -> None:
     """Judge a specification and its examples: every fault at once.
 
@@ -50,7 +52,7 @@ def check(
     from loopai_runtime.cli.render import as_json, out, rows, say
     from loopai_runtime.flows.check import check as judge
 
-    checked = judge(spec)
+    checked = judge(spec, options.settings(data_dir, config).layout.vault)
     for sentence in checked.ignored:
         say(f"warning: {sentence}")
     if output is Output.TABLE:

@@ -257,12 +257,20 @@ class Storage(Section):
         "reject", description="a full disk: refuse requests, or serve them unlogged"
     )
     encryption_key: Key | None = Field(
-        None, description="32 bytes, hexadecimal or base64: the execution log is encrypted from now on"
+        None, description="32 bytes, hexadecimal or base64: what holds inputs or outputs is encrypted from now on"
     )
     encryption_key_file: FilePath | None = Field(None, description="the file that has this key instead")
     encryption_key_before: Key | None = Field(
-        None, description="the key that was used before: prune then lets the new one open the old files"
+        None,
+        description="the key that was used before: prune then lets the new one open the old files;"
+        " without a new one, they are read, and nothing is encrypted from now on",
     )
+
+    @property
+    def has_key(self) -> bool:
+        """Whether any key is given, to encrypt or to read."""
+        keys = (self.encryption_key, self.encryption_key_file, self.encryption_key_before)
+        return any(key is not None for key in keys)
 
 
 class KeepExecutions(Section):

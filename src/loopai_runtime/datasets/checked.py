@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from loopai_runtime import at_rest
 from loopai_runtime.datasets import raw, tally
 from loopai_runtime.errors import InputError
-from loopai_runtime.layout import storage_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -35,8 +34,7 @@ def checked(layout: Layout, task_id: str, days: Iterable[str]) -> Iterator[Check
     """
     seen: set[str] = set()
     for day in days:
-        path = layout.validations(task_id, day)
-        with suppress(FileNotFoundError), storage_errors(path), path.open("rb") as file:
+        for _, file in at_rest.files(layout, layout.validations(task_id, day)):
             for lines, _ in raw.blocks(file):
                 for line in lines:
                     judged = _checked(day, line)

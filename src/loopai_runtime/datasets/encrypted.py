@@ -26,11 +26,10 @@ class EncryptedFile:
             self.path, self.descriptor = _new(place, day)
             jsonl.append_more(self.descriptor, self._writer.header)
 
-    def append(self, block: bytes) -> int:
-        """Write whole lines as one frame; answers how many bytes that took. After an OSError the file is over."""
-        frame = self._writer.frame(block)
-        jsonl.append_more(self.descriptor, frame)
-        return len(frame)
+    def append(self, block: bytes) -> bool:
+        """Write whole lines as one frame. After an OSError the file is over."""
+        jsonl.append_more(self.descriptor, self._writer.frame(block))
+        return True
 
     def mark(self) -> None:
         """Say that nothing follows. Raises OSError."""

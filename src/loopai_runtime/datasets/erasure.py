@@ -10,9 +10,10 @@ import os
 import re
 import time
 from contextlib import suppress
+from io import BytesIO
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from loopai_runtime import jsonl
+from loopai_runtime import at_rest, jsonl
 from loopai_runtime.datasets import raw, tally
 from loopai_runtime.datasets.encrypted import EncryptedFile
 from loopai_runtime.datasets.queue import LINGER_S
@@ -20,13 +21,13 @@ from loopai_runtime.errors import InputError, UsageError
 from loopai_runtime.layout import only_one, replace_file, storage_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from loopai_runtime.layout import Layout
 
 _FIELD = re.compile(r"([A-Za-z_][\w-]*(?:\.[\w-]+)*)=(.*)", re.ASCII | re.DOTALL)
-_CONTENT = ("input", "output", "oracle_output", "error", "expected")
+_CONTENT = ("input", "output", "oracle_output", "right", "error", "expected")
 """What of a record can hold what somebody sent; a regular expression looks there."""
 
 
@@ -111,26 +112,52 @@ def _at(value: Any, path: tuple[str, ...]) -> Iterator[Any]:
         yield from _at(value[path[0]], path[1:])
 
 
-def erase_lines(path: Path, is_meant: Callable[[bytes], bool], *, dry_run: bool = False) -> list[bytes]:
-    """Overwrite the lines that are meant, and return them; none where there is no file. Raises StorageError."""
+def erase_lines(
+    layout: Layout, path: Path, is_meant: Callable[[bytes], bool], *, dry_run: bool = False
+) -> list[bytes]:
+    """Overwrite the lines that are meant, and return them; none where there is no file. Raises StorageError.
+
+    In an encrypted file that takes another one in its place, with spaces in its text, so that offsets stay right.
+    """
     found: list[tuple[int, bytes]] = []
-    with suppress(FileNotFoundError), storage_errors(path):
-        with path.open("rb") as file:
-            at = 0
-            for line in file:
-                text = line.rstrip(b"\n")
-                if not text.isspace() and text and is_meant(text):
-                    found.append((at, text))
-                at += len(line)
-        if found and not dry_run:
-            descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-            try:
-                for at, text in found:
-                    os.pwrite(descriptor, b" " * len(text), at)
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+    with suppress(FileNotFoundError):
+        with at_rest.opened(layout, path) as file:
+            is_encrypted = at_rest.is_encrypted(file)
+            found = _meant(file, is_meant)
+        if found and not dry_run and is_encrypted:
+            at_rest.rewrite(layout, path, lambda text: _blanked(text, is_meant))
+        elif found and not dry_run:
+            _overwrite(path, found)
     return [text for _, text in found]
+
+
+def _meant(lines: Iterable[bytes], is_meant: Callable[[bytes], bool]) -> list[tuple[int, bytes]]:
+    """The lines that are meant, without their newlines, and at which byte each begins."""
+    found, at = [], 0
+    for line in lines:
+        text = line.rstrip(b"\n")
+        if not text.isspace() and text and is_meant(text):
+            found.append((at, text))
+        at += len(line)
+    return found
+
+
+def _blanked(text: bytes, is_meant: Callable[[bytes], bool]) -> bytes:
+    kept = bytearray(text)
+    for at, line in _meant(BytesIO(text), is_meant):
+        kept[at : at + len(line)] = b" " * len(line)
+    return bytes(kept)
+
+
+def _overwrite(path: Path, found: Sequence[tuple[int, bytes]]) -> None:
+    with storage_errors(path):
+        descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            for at, text in found:
+                os.pwrite(descriptor, b" " * len(text), at)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def erase_day(
@@ -145,7 +172,7 @@ def erase_day(
             elif part.kind == "encrypted":
                 found += _erase_encrypted(layout, part, is_meant, dry_run)
             else:
-                found += erase_lines(part.path, is_meant, dry_run=dry_run)
+                found += erase_lines(layout, part.path, is_meant, dry_run=dry_run)
     return found
 
 
@@ -178,10 +205,8 @@ def _erase_encrypted(
         if not found or dry_run:
             return found
         read_to = file.position  # type: ignore[attr-defined]  # a `crypto.Plain`
-        writer = layout.vault.writer()
         kept = b"".join(line + b"\n" for line in lines if not is_meant(line))
-        sealed = writer.header + (writer.frame(kept) if kept else b"") + writer.mark()
-        replace_file(part.path, sealed)
+        replace_file(part.path, layout.vault.writer().whole(kept))
         time.sleep(LINGER_S)
         file.seek(read_to)
         if late := file.read(-1):

@@ -7,7 +7,7 @@ import weakref
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from loopai_runtime import jsonl
+from loopai_runtime import at_rest, jsonl
 from loopai_runtime.datasets.encrypted import EncryptedFile
 from loopai_runtime.layout import make_dir, storage_errors
 
@@ -32,7 +32,7 @@ class ExecutionLog:
             place = (record["task_id"], record["timestamp"][:10])
             batches.setdefault(place, []).append(jsonl.compact(record))
         for (task_id, day), lines in batches.items():
-            if self._layout.vault is not None:
+            if self._layout.sealing is not None:
                 self._encrypt(task_id, day, lines)
             else:
                 make_dir(self._layout.executions(task_id))
@@ -48,7 +48,7 @@ class ExecutionLog:
     def enqueue(self, task_id: str, waiting: Mapping[str, Any]) -> None:
         """Append an input that waits for a person to the task's queue."""
         make_dir(self._layout.queue(task_id).parent)
-        jsonl.append(self._layout.queue(task_id), [jsonl.compact(waiting)])
+        at_rest.append(self._layout, self._layout.queue(task_id), [jsonl.compact(waiting)])
 
 
 def _close(files: dict[tuple[str, str], EncryptedFile]) -> None:

@@ -9,16 +9,19 @@ oracle's or a synthetic one, and among those of one rank the newest.
 from __future__ import annotations
 
 import fcntl
+import heapq
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from loopai_runtime import jsonl
+from loopai_runtime import at_rest, jsonl
 from loopai_runtime.errors import InputError, StorageError
 from loopai_runtime.layout import make_dir, storage_errors
 from loopai_runtime.models import utc_now
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
 
     from loopai_runtime.layout import Layout
 
@@ -52,14 +55,20 @@ def append(layout: Layout, task_id: str, labels: Sequence[Label]) -> None:
     """Keep labels, in one write. Raises StorageError."""
     path = layout.labels(task_id)
     make_dir(path.parent)
-    jsonl.append(path, [jsonl.compact(one.line()) for one in labels])
+    at_rest.append(layout, path, [jsonl.compact(one.line()) for one in labels])
 
 
 def read(layout: Layout, task_id: str) -> Iterator[Label]:
     """Every label in the order in which they were given. Raises StorageError for a damaged file."""
     path = layout.labels(task_id)
+    # Where encryption was switched on or off, each of the two files has its part of the time.
+    both = [_read(layout, each) for each in (path, at_rest.encrypted(path))]
+    return heapq.merge(*both, key=lambda one: one.timestamp)
+
+
+def _read(layout: Layout, path: Path) -> Iterator[Label]:
     try:
-        with storage_errors(path), path.open("rb") as file:
+        with at_rest.opened(layout, path) as file:
             for line in jsonl.kept_lines(file):
                 yield _label(jsonl.loads(line.raw, f"line {line.number}"))
     except FileNotFoundError:
@@ -90,22 +99,45 @@ def best(given: Iterable[Label]) -> dict[bytes, Label]:
 
 
 def take_back(layout: Layout, task_id: str, taken: Label) -> bool:
-    """Remove the last line that is `taken`; False where there is none. Raises StorageError.
-
-    The file only ever grows under those who append to it, so the line is cut off where it is the last one, and
-    else overwritten by spaces, which readers skip.
-    """
+    """Remove the last line that is `taken`; False where there is none. Raises StorageError."""
     path = layout.labels(task_id)
     line = jsonl.compact(taken.line()) + b"\n"
+    with suppress(FileNotFoundError):
+        if _taken_out(layout, at_rest.encrypted(path), line):
+            return True
+    with suppress(FileNotFoundError):
+        return _taken_back(path, line)
+    return False
+
+
+def _taken_out(layout: Layout, path: Path, line: bytes) -> bool:
+    found: list[int] = []
+
+    def without(text: bytes) -> bytes:
+        if (at := _last(text, line)) < 0:
+            return text
+        found.append(at)
+        return text[:at] + text[at + len(line) :]
+
+    at_rest.rewrite(layout, path, without)
+    return bool(found)
+
+
+def _last(content: bytes, line: bytes) -> int:
+    """Where the last line that is `line` begins; -1 where there is none."""
+    at = content.rfind(line)
+    return -1 if at > 0 and content[at - 1 : at] != b"\n" else at  # the end of a longer line
+
+
+def _taken_back(path: Path, line: bytes) -> bool:
+    """The plain file only ever grows under those who append to it, so the line is cut off where it is the last
+    one, and else overwritten by spaces, which readers skip."""
     with storage_errors(path):
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             size = os.fstat(descriptor).st_size
-            content = os.pread(descriptor, size, 0)
-            at = content.rfind(line)
-            if at > 0 and content[at - 1 : at] != b"\n":  # the end of a longer line
-                at = -1
+            at = _last(os.pread(descriptor, size, 0), line)
             if at < 0:
                 return False
             if at + len(line) == size:

@@ -15,7 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from loopai_runtime import jsonl
+from loopai_runtime import at_rest, jsonl
+from loopai_runtime.crypto import Appender
 from loopai_runtime.datasets import raw
 from loopai_runtime.datasets.encrypted import EncryptedFile
 from loopai_runtime.errors import StorageError
@@ -56,7 +57,7 @@ class LiveLog:
         self._thread = ThreadPoolExecutor(1, "fsync")
         self._waiting: dict[Place, tuple[list[bytes], list[Kept]]] = {}
         self._files: dict[Place, int] = {}
-        self._encrypted: dict[Place, EncryptedFile] = {}
+        self._encrypted: dict[Place, EncryptedFile | Appender] = {}
         self._unsynced: set[Place] = set()
         self._flushing = False
         self._looked = self._asked = -_LOOK_EVERY_S
@@ -180,21 +181,32 @@ class LiveLog:
             return descriptor
         if len(self._files) >= _MAX_OPEN:
             self._forget(next(iter(self._files)))
-        task_id, day = place
-        if day is not None and self._layout.vault is not None:
-            self._encrypted[place] = file = EncryptedFile(self._layout, task_id, day)
-            self._files[place] = file.descriptor
-            return file.descriptor
         path = self._path(place)
         make_dir(path.parent)
+        if self._layout.sealing is not None:
+            self._encrypted[place] = file = self._encrypted_file(place)
+            self._files[place] = file.descriptor
+            return file.descriptor
         descriptor = self._files[place] = jsonl.open_to_append(path)
         self.torn_bytes += jsonl.append_block(descriptor, b"")
         return descriptor
 
+    def _encrypted_file(self, place: Place) -> EncryptedFile | Appender:
+        """A new file for the executions of a day; that of a queue, to which others append as well."""
+        task_id, day = place
+        if day is not None:
+            return EncryptedFile(self._layout, task_id, day)
+        file = Appender(self._layout.sealing, at_rest.encrypted(self._path(place)))
+        self.torn_bytes += file.torn_bytes
+        return file
+
     def _put(self, place: Place, block: bytes) -> None:
         descriptor = self._descriptor(place)
         if (encrypted := self._encrypted.get(place)) is not None:
-            encrypted.append(block)
+            while not encrypted.append(block):  # somebody replaced it
+                self._forget(place)
+                self._descriptor(place)
+                encrypted = self._encrypted[place]
         elif self._is_closed(place):
             self._append_late(place, block)
         else:

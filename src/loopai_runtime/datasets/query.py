@@ -6,6 +6,7 @@ from contextlib import suppress
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
+from loopai_runtime import at_rest
 from loopai_runtime.datasets import raw, stats, tally
 from loopai_runtime.errors import MissingExtra, UsageError
 
@@ -68,7 +69,7 @@ def query(layout: Layout, task_id: str | None, days: int, sql: str) -> tuple[lis
     if task_id is not None:
         tasks = [task_id if task_id in tasks else layout.require_task(task_id)]
     executions, validations = _files(layout, tasks, stats.last_days(days))
-    if any(path.suffix == ".enc" for path in executions):
+    if any(path.suffix == at_rest.ENCRYPTED for path in [*executions, *validations]):
         hint = "loopai logs decrypt TASK > plain.jsonl; duckdb reads that"
         raise UsageError("--sql does not read encrypted logs", hint=hint)
     with duckdb.connect(":memory:") as database:
@@ -94,7 +95,8 @@ def _files(layout: Layout, tasks: list[str], days: list[str]) -> tuple[list[Path
     for task in tasks:
         found = raw.days(layout, task)
         executions += [part.path for day in days for part in found.get(day, [])]
-        validations += [path for day in days if (path := layout.validations(task, day)).exists()]
+        of_days = (layout.validations(task, day) for day in days)
+        validations += [path for day in of_days for path in (day, at_rest.encrypted(day)) if path.exists()]
     return executions, validations
 
 

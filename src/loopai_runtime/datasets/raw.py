@@ -20,6 +20,7 @@ import zlib
 from contextlib import contextmanager, suppress
 from typing import IO, TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
+from loopai_runtime import crypto
 from loopai_runtime.errors import StorageError
 from loopai_runtime.layout import FILE_MODE, fsync_dir, storage_errors, temporary_beside
 
@@ -82,11 +83,8 @@ class Part(NamedTuple):
         return cast("IO[bytes]", gzip.open(packed_path(self)))
 
     def _plain(self) -> Any:
-        if self.vault is None:
-            hint = "set storage.encryption_key, or LOOPAI_STORAGE__ENCRYPTION_KEY"
-            raise StorageError("is encrypted, and no key is given", where=str(self.path), hint=hint)
         with storage_errors(self.path):
-            return self.vault.plain(self.path.open("rb"), str(self.path))
+            return crypto.plain_of(self.vault, self.path.open("rb"), str(self.path))
 
 
 def days(layout: Layout, task_id: str) -> dict[str, list[Part]]:

@@ -13,6 +13,7 @@ import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import date
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from loopai_runtime.crypto import HEADER_BYTES
@@ -26,14 +27,13 @@ from loopai_runtime.layout import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from loopai_runtime.config import Config
     from loopai_runtime.layout import Layout
 
 PACKED_SHARE = 0.2
 """Of its size that a log is expected to have when it is compressed; a dry run counts with it."""
-_DATED = re.compile(r"(?:[a-z-]+-)?([0-9]{4}-[0-9]{2}-[0-9]{2})\.jsonl?", re.ASCII)
+_DATED = re.compile(r"(?:[a-z-]+-)?([0-9]{4}-[0-9]{2}-[0-9]{2})\.jsonl?(?:\.enc)?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +108,7 @@ def _too_old(layout: Layout, config: Config, today: str, closed: str) -> Iterato
         kept = config.retention.validations.keep_days
         yield from _old_files("validations", layout.validations(task_id), kept, today, task_id)
         yield from _old_files("shadow", layout.shadow(task_id), kept, today, task_id)
-        yield from _unused("shadow", layout.shadow(task_id), kept, "labels-*.jsonl")
+        yield from _unused("shadow", layout.shadow(task_id), kept, "labels-*.jsonl*")
         # As long as the raw log is here, its counts would only be made again.
         yield from _old_files("analytics", layout.analytics(task_id), max(rest, days), today, task_id)
     yield from _old_files("ledger", layout.ledger, rest, today)
@@ -163,17 +163,20 @@ def _to_make_room(layout: Layout, closed: str, over: int, limit_gb: float) -> It
 
 
 def _to_rewrap(layout: Layout) -> Iterator[Step]:
-    """Encrypted files that another key than the first one opens."""
-    for task_id in layout.logged_tasks() if layout.vault is not None else ():
-        for parts in raw.days(layout, task_id).values():
-            for part in parts:
-                if part.kind == "encrypted" and layout.vault.is_old(_header(part.path)):
-                    yield Step("rewrap", "executions", part.path, "the key is another one now", 0, task_id)
+    """Encrypted files, whatever they hold, that another key than the first one opens."""
+    if layout.vault is None:
+        return
+    for path in _files(layout.root):
+        if layout.vault.is_old(_header(path)):
+            kind = path.relative_to(layout.root).parts[0]
+            yield Step("rewrap", kind, path, "the key is another one now", 0)
 
 
 def _header(path: Path) -> bytes:
-    with suppress(FileNotFoundError), storage_errors(path), path.open("rb") as file:
-        return file.read(HEADER_BYTES)
+    with suppress(OSError):  # it went away, or is nobody's of ours
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(descriptor, "rb") as file:  # noqa: PTH123  a descriptor, not a path
+            return file.read(HEADER_BYTES)
     return b""
 
 
@@ -199,11 +202,17 @@ def _valid(day: str) -> bool:
 def _size(root: Path) -> int:
     """Bytes of all files below `root`."""
     total = 0
-    for directory, _, names in os.walk(root):
-        for name in names:
-            with suppress(OSError):  # it went away
-                total += os.lstat(f"{directory}/{name}").st_size
+    for path in _files(root):
+        with suppress(OSError):  # it went away
+            total += path.lstat().st_size
     return total
+
+
+def _files(root: Path) -> Iterator[Path]:
+    """All files below `root`."""
+    for directory, folders, names in os.walk(root):
+        folders.sort()
+        yield from (Path(directory, name) for name in sorted(names))
 
 
 # --- doing it -----------------------------------------------------------------------------------------------

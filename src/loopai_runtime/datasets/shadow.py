@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from loopai_runtime import jsonl
+from loopai_runtime import at_rest, jsonl
 from loopai_runtime.errors import InputError
 from loopai_runtime.layout import make_dir, storage_errors
 
@@ -43,7 +43,7 @@ def append(layout: Layout, task_id: str, rollout_id: str, pairs: Sequence[Pair])
     for day, lines in days.items():
         path = layout.shadow(task_id, day)
         make_dir(path.parent)
-        jsonl.append(path, lines)
+        at_rest.append(layout, path, lines)
 
 
 class Reader:
@@ -51,6 +51,7 @@ class Reader:
 
     def __init__(self, layout: Layout, task_id: str, rollout_id: str) -> None:
         self.pairs: list[Pair] = []
+        self._layout = layout
         self._place = layout.shadow(task_id)
         self._rollout_id = rollout_id
         self._read_to: dict[str, int] = {}
@@ -58,14 +59,14 @@ class Reader:
     def read(self) -> None:
         """Take in what was appended meanwhile. Torn and foreign lines say nothing. Raises StorageError."""
         with storage_errors(self._place):
-            days = sorted(self._place.glob("????-??-??.jsonl"))
+            days = at_rest.found(self._place, "????-??-??.jsonl")
         for path in days:
             self._go_on(path)
 
     def _go_on(self, path: Path) -> None:
         start = self._read_to.get(path.name, 0)
         try:
-            with storage_errors(path), path.open("rb") as file:
+            with at_rest.opened(self._layout, path) as file:
                 file.seek(start)
                 content = file.read()
         except FileNotFoundError:  # retention took it

@@ -10,9 +10,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from loopai_runtime import jsonl
+from loopai_runtime import at_rest, jsonl
 from loopai_runtime.errors import InputError, NotFound
-from loopai_runtime.layout import make_dir, storage_errors
+from loopai_runtime.layout import make_dir
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,20 +37,16 @@ def append(layout: Layout, task_id: str, rollout_id: str, said: Sequence[Said]) 
     """Keep them, in one write. Raises StorageError."""
     path = file_of(layout, task_id, rollout_id)
     make_dir(path.parent)
-    jsonl.append(path, [jsonl.compact({"rollout_id": rollout_id, **one._asdict()}) for one in said])
+    at_rest.append(layout, path, [jsonl.compact({"rollout_id": rollout_id, **one._asdict()}) for one in said])
 
 
 def read(layout: Layout, task_id: str, rollout_id: str) -> list[Said]:
     """All of a rollout in the order in which they were given, each request once. Raises StorageError."""
-    path = file_of(layout, task_id, rollout_id)
     found: dict[str, Said] = {}
-    try:
-        with storage_errors(path), path.open("rb") as file:
-            for line in jsonl.lines(file):
-                if (said := _said(line.raw)) is not None:
-                    found.setdefault(said.execution_id, said)
-    except FileNotFoundError:
-        return []
+    for _, file in at_rest.files(layout, file_of(layout, task_id, rollout_id)):
+        for line in jsonl.lines(file):
+            if (said := _said(line.raw)) is not None:
+                found.setdefault(said.execution_id, said)
     return list(found.values())
 
 

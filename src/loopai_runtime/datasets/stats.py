@@ -1,8 +1,8 @@
 """Daily statistics: what was counted of a day's executions, brought up to date from where it ended.
 
 `daily-stats-DATE.json` says how many bytes of each part of the raw log it covers, and how many bytes of
-`minutes-DATE.jsonl` count. To go on, what a crash left behind those bytes is cut off, new minutes are appended,
-and the daily file is replaced: whatever moment a crash picks, each record is counted once. The latest minute waits
+`minutes-DATE.jsonl` count. To go on, new minutes take the place of what a crash left behind those bytes, and the
+daily file is replaced: whatever moment a crash picks, each record is counted once. The latest minute waits
 in the daily file until a later one has come, so that looking often makes no long file; late ones are second lines.
 
 Where a part is not what was counted (somebody replaced or shortened it) the day is counted anew. Raw files that
@@ -12,7 +12,6 @@ retention deleted leave their counts.
 from __future__ import annotations
 
 import hashlib
-import os
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date, timedelta
@@ -20,16 +19,16 @@ from typing import TYPE_CHECKING, Self
 
 import orjson
 
+from loopai_runtime import at_rest
 from loopai_runtime.datasets import raw, tally
 from loopai_runtime.datasets.counts import Group, Groups, Slice
 from loopai_runtime.datasets.tally import Tally
 from loopai_runtime.errors import StorageError
-from loopai_runtime.layout import FILE_MODE, make_dir, only_one, replace_file, storage_errors
+from loopai_runtime.layout import make_dir, only_one, storage_errors
 from loopai_runtime.models import utc_now
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
-    from pathlib import Path
 
     from loopai_runtime.layout import Layout
 
@@ -150,8 +149,8 @@ def _ended_minutes(layout: Layout, stats: DayStats) -> dict[str, Slice]:
     """What the minutes' file has."""
     found: dict[str, Slice] = {}
     path = layout.minutes(stats.task_id, stats.day)
-    with suppress(FileNotFoundError), storage_errors(path), path.open("rb") as file:
-        for data in map(tally.read, filter(None, file.read(stats.minutes_bytes).split(b"\n"))):
+    with suppress(FileNotFoundError):
+        for data in map(tally.read, filter(None, at_rest.read(layout, path)[: stats.minutes_bytes].split(b"\n"))):
             found.setdefault(data["minute"][11:], Slice()).merge(Slice.of_dict(data))
     return found
 
@@ -181,9 +180,9 @@ def erase_labels(layout: Layout, task_id: str, day: str, is_meant: Callable[[str
         for part in (stats.counts, *stats.open.values(), *by_minute.values()):
             for label in meant & part.by_label.keys():
                 part.by_label.setdefault(ERASED, Group()).merge(part.by_label.pop(label))
-        replace_file(layout.minutes(task_id, day), lines := _minute_lines(day, by_minute))
+        at_rest.replace(layout, layout.minutes(task_id, day), lines := _minute_lines(day, by_minute))
         stats.minutes_bytes = len(lines)
-        replace_file(layout.daily_stats(task_id, day), stats.as_bytes())
+        at_rest.replace(layout, layout.daily_stats(task_id, day), stats.as_bytes())
         return len(meant)
     return 0
 
@@ -221,8 +220,7 @@ def _read(layout: Layout, task_id: str, day: str) -> DayStats | None:
     """What is kept of a day; None where there is nothing, or nothing that can be used."""
     path = layout.daily_stats(task_id, day)
     try:
-        with storage_errors(path):
-            return DayStats.of_bytes(task_id, day, path.read_bytes())
+        return DayStats.of_bytes(task_id, day, at_rest.read(layout, path))
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
 
@@ -302,19 +300,11 @@ def _store(layout: Layout, stats: DayStats) -> None:
     path = layout.minutes(stats.task_id, stats.day)
     block = _minute_lines(stats.day, {minute: stats.open[minute] for minute in ended})
     if block:
-        with storage_errors(path):
-            stats.minutes_bytes = _put_at(path, stats.minutes_bytes, block)
+        before = b""
+        with suppress(FileNotFoundError):
+            before = at_rest.read(layout, path)[: stats.minutes_bytes]
+        at_rest.replace(layout, path, before + block)
+        stats.minutes_bytes = len(before) + len(block)
     for minute in ended:
         del stats.open[minute]
-    replace_file(layout.daily_stats(stats.task_id, stats.day), stats.as_bytes())
-
-
-def _put_at(path: Path, offset: int, block: bytes) -> int:
-    """Let `block` be what follows the first `offset` bytes of a file, durably; answers where it ends."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
-    with open(descriptor, "r+b") as file:  # noqa: PTH123  a descriptor, not a path
-        file.truncate(min(offset, os.fstat(descriptor).st_size))
-        end = file.seek(0, os.SEEK_END) + file.write(block)
-        file.flush()
-        os.fsync(descriptor)
-    return end
+    at_rest.replace(layout, layout.daily_stats(stats.task_id, stats.day), stats.as_bytes())

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import gzip
 import re
-from typing import IO, TYPE_CHECKING, Any, NamedTuple
+from contextlib import contextmanager, suppress
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, cast
 
-from loopai_runtime import jsonl
+from loopai_runtime import at_rest, jsonl
 from loopai_runtime.datasets import raw
 from loopai_runtime.errors import InputError
 from loopai_runtime.layout import make_dir, storage_errors
@@ -18,7 +19,10 @@ if TYPE_CHECKING:
 
     from loopai_runtime.layout import Layout
 
-_DAY = re.compile(r"(?:sampled-)?(\d{4}-\d{2}-\d{2})\.jsonl(\.gz)?")
+_DAY = re.compile(r"(?:sampled-)?(\d{4}-\d{2}-\d{2})\.jsonl(\.gz|\.enc)?")
+_ORDER = (
+    ".gz .jsonl .enc"  # what is packed is older; as in `at_rest.files`, plain lines come before encrypted ones
+)
 _SAMPLED = re.compile(rb'"sampled":\s*true')
 
 
@@ -33,7 +37,7 @@ def append(layout: Layout, task_id: str, day: str, records: Sequence[ValidationR
     """Keep the validations of executions of `day`, in one write. Raises StorageError."""
     path = layout.validations(task_id, day)
     make_dir(path.parent)
-    jsonl.append(path, [jsonl.compact(record.line()) for record in records])
+    at_rest.append(layout, path, [jsonl.compact(record.line()) for record in records])
 
 
 def read(layout: Layout, task_id: str, days: Collection[str] | None = None) -> Iterator[Judged]:
@@ -45,7 +49,7 @@ def read(layout: Layout, task_id: str, days: Collection[str] | None = None) -> I
     for day, paths in sorted(_by_day(layout.validations(task_id)).items()):
         if days is not None and day not in days:
             continue
-        for line in _lines(paths):
+        for line in _lines(layout, paths):
             record = _record(line)
             if record is not None and record.execution_id not in seen:
                 seen.add(record.execution_id)
@@ -87,7 +91,7 @@ def _by_day(folder: Path) -> dict[str, list[Path]]:
     found: dict[str, list[Path]] = {}
     try:
         with storage_errors(folder):
-            entries = sorted(folder.iterdir(), reverse=True)  # DAY.jsonl.gz before DAY.jsonl: it is older
+            entries = sorted(folder.iterdir(), key=lambda path: _ORDER.find(path.suffix))
     except FileNotFoundError:
         return {}
     for path in entries:
@@ -96,14 +100,19 @@ def _by_day(folder: Path) -> dict[str, list[Path]]:
     return found
 
 
-def _lines(paths: Sequence[Path]) -> Iterator[bytes]:
+def _lines(layout: Layout, paths: Sequence[Path]) -> Iterator[bytes]:
     for path in paths:
-        opener: Any = gzip.open if path.suffix == ".gz" else open
-        try:
-            with storage_errors(path):
-                file: IO[bytes] = opener(path, "rb")
-                with file:
-                    for line in jsonl.lines(file):
-                        yield line.raw
-        except FileNotFoundError:  # gzipped or removed by retention meanwhile
-            continue
+        # It may be gzipped or removed by retention meanwhile.
+        with suppress(FileNotFoundError), _opened(layout, path) as file:
+            for line in jsonl.lines(file):
+                yield line.raw
+
+
+@contextmanager
+def _opened(layout: Layout, path: Path) -> Iterator[IO[bytes]]:
+    if path.suffix == ".gz":
+        with storage_errors(path), gzip.open(path) as file:
+            yield cast("IO[bytes]", file)
+    else:
+        with at_rest.opened(layout, path) as plain:
+            yield plain

@@ -7,6 +7,7 @@ import contextlib
 import logging
 from typing import TYPE_CHECKING, Any, Self
 
+from loopai_runtime.datasets import queue
 from loopai_runtime.datasets.live_log import LiveLog
 from loopai_runtime.edge import link
 from loopai_runtime.edge.improvement_metrics import ImprovementMetrics
@@ -43,6 +44,7 @@ class Edge:
     """Everything that a running edge consists of; use it in an `async with` on the loop that serves."""
 
     def __init__(self, config: Config, layout: Layout, door: Door, only: str | None = None) -> None:
+        queue.require_key(layout)  # now, and not with the first input that has to wait for a person
         self.config = config
         self.layout = layout
         self.pool = Pool(

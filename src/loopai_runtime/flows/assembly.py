@@ -105,7 +105,7 @@ class Assembly:
         send = self.send
         veil = self.veil
         shown = [prompt.Example(veil.hide(one.input).sent, veil.hide(one.output).sent) for one in examples]
-        cache = Answers(self.layout.cache("oracle"), self.layout.secret("cache"), self._who(shown, send))
+        cache = Answers(self.layout, self._who(shown, send))
         return Remote(
             options.kind,
             self.name,

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from loopai_runtime import jsonl
+from loopai_runtime import at_rest, jsonl
 from loopai_runtime.artifacts.store import ArtifactStore
 from loopai_runtime.errors import LoopaiError, NotFound
 from loopai_runtime.flows.measure import percentile
@@ -163,7 +163,7 @@ def example_inputs(layout: Layout, task_id: str, most: int = 1000) -> list[Any]:
     """Inputs of the task's stored examples. Raises NotFound where there are none."""
     path = layout.examples(task_id)
     try:
-        with path.open("rb") as file:
+        with at_rest.opened(layout, path) as file:
             found = [
                 jsonl.loads(line.raw)["input"] for _, line in zip(range(most), jsonl.lines(file), strict=False)
             ]

@@ -14,6 +14,7 @@ from loopai_runtime.validation import options
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from loopai_runtime.crypto import Vault
     from loopai_runtime.models import TaskSpecification
     from loopai_runtime.synthesis.examples import ExampleSet
 
@@ -47,10 +48,11 @@ class Checked:
         }
 
 
-def check(path: str) -> Checked:
+def check(path: str, vault: Vault | None = None) -> Checked:
     """Read a specification and all of its files, and find every fault of all of them.
 
-    Raises NotFound where `path` itself is missing, StorageError where it cannot be read.
+    `vault` opens files that were encrypted here. Raises NotFound where `path` itself is missing, StorageError
+    where it cannot be read.
     """
     examined = specfile.examine(path)
     faults = list(examined.faults)
@@ -61,7 +63,7 @@ def check(path: str) -> Checked:
     # Without examples of its own, what is left of a faulty specification may only seem to have none.
     if sound is not None and (not faults or sound.spec.examples_from):
         try:
-            found = examples.load_examples(sound)
+            found = examples.load_examples(sound, vault=vault)
         except examples.NoExamples as exc:
             if sound.spec.generate.model is None:
                 faults += exc.faults
@@ -69,7 +71,7 @@ def check(path: str) -> Checked:
             faults += exc.faults
     if sound is not None:
         try:
-            unlabelled = sum(1 for _ in examples.load_unlabelled(sound))
+            unlabelled = sum(1 for _ in examples.load_unlabelled(sound, vault))
         except SpecError as exc:
             faults += exc.faults
     ignored = not_applied(sound.spec) if sound is not None and "oracle" not in sound.document.data else []

@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from loopai_runtime import jsonl
+from loopai_runtime import at_rest, jsonl
 from loopai_runtime.artifacts.store import ArtifactStore
 from loopai_runtime.datasets import erasure, raw, stats, tally
 from loopai_runtime.errors import InputError, LoopaiError
@@ -88,7 +88,7 @@ def _erase_task(layout: Layout, task_id: str, match: Match, done: Erased, dry_ru
         return match.line(line) or any(record.get("execution_id") in ids for record in _records([line]))
 
     for name, path in _files(layout, task_id):
-        lines = erasure.erase_lines(path, meant, dry_run=dry_run)
+        lines = erasure.erase_lines(layout, path, meant, dry_run=dry_run)
         done.count(name, len(lines))
         found += lines
     if not dry_run:
@@ -127,12 +127,12 @@ def _erase_unsent(layout: Layout, task_id: str, is_meant: Callable[[bytes], bool
 
 
 def _files(layout: Layout, task_id: str) -> Iterable[tuple[str, Path]]:
-    for path in sorted(layout.validations(task_id).glob("sampled-*.jsonl")):
+    for path in at_rest.found(layout.validations(task_id), "sampled-*.jsonl"):
         yield "validations", path
-    for path in sorted(layout.shadow(task_id).glob("*.jsonl")):  # with what the oracle said of it
+    for path in at_rest.found(layout.shadow(task_id), "*.jsonl"):  # with what the oracle said of it
         yield "shadow", path
-    for path in sorted(layout.task(task_id).glob("*.jsonl")):  # labels, queue, examples, calls, …
-        yield path.stem, path
+    for path in at_rest.found(layout.task(task_id), "*.jsonl"):  # labels, queue, examples, calls, …
+        yield path.name.partition(".")[0], path
 
 
 def _files_of_people(layout: Layout, task_id: str) -> list[Path]:

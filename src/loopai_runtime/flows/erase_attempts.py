@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from loopai_runtime import jsonl
+from loopai_runtime import at_rest, jsonl
 from loopai_runtime.errors import InputError
-from loopai_runtime.layout import only_one, replace_file, storage_errors
+from loopai_runtime.layout import only_one
 from loopai_runtime.tickets import Tickets
 
 if TYPE_CHECKING:
@@ -22,19 +22,18 @@ def erase_attempts(layout: Layout, task_id: str, is_meant: Callable[[bytes], boo
     Where one is taken out, the words that inputs had in common go too. Raises StorageError.
     """
     paths = [layout.improvements(task_id), *Tickets(layout).paths(task_id)]
-    return sum(_erase_file(path, is_meant, dry_run) for path in paths if path.exists())
+    return sum(_erase_file(layout, path, is_meant, dry_run) for path in paths if path.exists())
 
 
-def _erase_file(path: Path, is_meant: Callable[[bytes], bool], dry_run: bool) -> int:
+def _erase_file(layout: Layout, path: Path, is_meant: Callable[[bytes], bool], dry_run: bool) -> int:
     with only_one(path.parent):
         try:
-            with storage_errors(path):
-                before = jsonl.loads(path.read_bytes())
+            before = jsonl.loads(at_rest.read(layout, path))
         except (FileNotFoundError, InputError):
             return 0
         after, n = _without(before, is_meant)
         if n and not dry_run:
-            replace_file(path, jsonl.compact(_wordless(after)))
+            at_rest.replace(layout, path, jsonl.compact(_wordless(after)))
         return n
 
 

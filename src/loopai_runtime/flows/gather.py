@@ -36,7 +36,7 @@ def gather(loaded: Loaded, layout: Layout, more: Iterable[Label] = ()) -> Exampl
     Raises NoExamples where there are none, SpecError, StorageError.
     """
     found, strange = _labelled(loaded, layout, more)
-    examples = load_examples(loaded, found)
+    examples = load_examples(loaded, found, layout.vault)
     if not strange:
         return examples
     fault = Fault(f"{strange} labels in labels.jsonl do not fit the schemas and are left out")

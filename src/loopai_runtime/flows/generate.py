@@ -100,7 +100,7 @@ def write(
     """Write a version from `examples`, and judge it. Stores nothing. Raises as `generate`."""
     started = time.monotonic() if started is None else started
     spec, seed = loaded.spec, loaded.spec.generate.seed if ask.seed is None else ask.seed
-    unlabelled = some(example_files.load_unlabelled(loaded), seed)
+    unlabelled = some(example_files.load_unlabelled(loaded, layout.vault), seed)
     problem = problem_of(spec, examples, config, unlabelled)
     synthesis = synthesized(spec, problem, config, ask, seed, writer, show)
     others = range(seed + 1, seed + ask.variance)
@@ -122,7 +122,7 @@ def keep(written: Written, loaded: Loaded, layout: Layout, *, may_serve: bool = 
     its targets and nothing serves yet, if it may. Raises StorageError."""
     example_files.save(layout, loaded, written.examples)
     if written.survey.suggestions:
-        written.survey.save(layout.suggestions(loaded.spec.task_id))
+        written.survey.save(layout, layout.suggestions(loaded.spec.task_id))
     made = _store(written, layout, may_serve)
     return replace(made, writing=written.writing, tempered=written.tempered, spread=written.spread)
 

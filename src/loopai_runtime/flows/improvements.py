@@ -9,10 +9,10 @@ import time
 from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal
 
-from loopai_runtime import jsonl
+from loopai_runtime import at_rest, jsonl
 from loopai_runtime.artifacts.store import ArtifactStore
 from loopai_runtime.errors import GateMissed, InputError, StorageError
-from loopai_runtime.layout import make_dir, only_one, replace_file, storage_errors
+from loopai_runtime.layout import make_dir, only_one
 from loopai_runtime.models import VersionStatus, new_id, utc_now
 
 if TYPE_CHECKING:
@@ -83,8 +83,7 @@ class Improvements:
     def all(self) -> list[Improvement]:
         """The oldest first. Raises StorageError."""
         try:
-            with storage_errors(self._path):
-                found = jsonl.loads(self._path.read_bytes())
+            found = jsonl.loads(at_rest.read(self._layout, self._path))
             names = {each.name for each in fields(Improvement)}
             return [Improvement(**{k: v for k, v in one.items() if k in names}) for one in found["improvements"]]
         except FileNotFoundError:
@@ -143,7 +142,7 @@ class Improvements:
 
     def _write(self, kept: list[Improvement]) -> None:
         body = {"schema": 1, "task_id": self._task_id, "improvements": [one.as_dict() for one in kept]}
-        replace_file(self._path, jsonl.compact(body))
+        at_rest.replace(self._layout, self._path, jsonl.compact(body))
 
 
 def _end(one: Improvement, store: ArtifactStore) -> None:

@@ -7,16 +7,16 @@ every execution is counted once, whatever is killed when.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from loopai_runtime import jsonl
+from loopai_runtime import at_rest, jsonl
 from loopai_runtime.artifacts.store import ArtifactStore
 from loopai_runtime.datasets import raw, tally
 from loopai_runtime.datasets.tally import Tally
 from loopai_runtime.errors import AuthError, InputError, LoopaiError, StorageError, UsageError
-from loopai_runtime.layout import make_dir, storage_errors
+from loopai_runtime.layout import make_dir
 from loopai_runtime.models import utc_now
 from loopai_runtime.telemetry import spool as spools
 from loopai_runtime.telemetry import wire
@@ -55,10 +55,10 @@ def fresh(layout: Layout, teller: Teller, cursors: dict[str, Any]) -> Iterator[F
     """
     for task_id in layout.logged_tasks():
         yield from _executions(layout, teller, task_id, cursors.get(f"executions/{task_id}", {}))
-        source, files = f"validations/{task_id}", layout.validations(task_id).glob("sampled-*.jsonl")
-        yield from _lines_of(files, source, cursors.get(source, {}), teller.validation, task_id)
-    files = rollouts_of(layout).glob("*.jsonl")
-    yield from _lines_of(files, "rollouts", cursors.get("rollouts", {}), teller.rollout, None)
+        source, files = f"validations/{task_id}", at_rest.found(layout.validations(task_id), "sampled-*.jsonl")
+        yield from _lines_of(layout, files, source, cursors.get(source, {}), teller.validation, task_id)
+    files = sorted(rollouts_of(layout).glob("*.jsonl"))
+    yield from _lines_of(layout, files, "rollouts", cursors.get("rollouts", {}), teller.rollout, None)
 
 
 def _executions(layout: Layout, teller: Teller, task_id: str, cursor: dict[str, Any]) -> Iterator[Fresh]:
@@ -121,14 +121,13 @@ def _labels(layout: Layout, task_id: str) -> frozenset[str]:
 
 
 def _lines_of(
-    files: Iterable[Path], source: str, cursor: dict[str, int], tell: Tell, task_id: str | None
+    layout: Layout, files: Sequence[Path], source: str, cursor: dict[str, int], tell: Tell, task_id: str | None
 ) -> Iterator[Fresh]:
     """Of files of a day each, which are only appended to."""
-    paths = sorted(files)
-    cursor = {path.name: cursor[path.name] for path in paths if path.name in cursor}
-    for path in paths:
-        day, read = path.stem[-_DAY:], cursor.get(path.name, 0)
-        with suppress(FileNotFoundError), storage_errors(path), path.open("rb") as file:
+    cursor = {path.name: cursor[path.name] for path in files if path.name in cursor}
+    for path in files:
+        day, read = path.name.partition(".")[0][-_DAY:], cursor.get(path.name, 0)
+        with suppress(FileNotFoundError), at_rest.opened(layout, path) as file:
             file.seek(read)
             for lines, size in raw.blocks(file):
                 if size:

@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from loopai_runtime import jsonl
+from loopai_runtime import at_rest, jsonl
 from loopai_runtime.datasets import history
 from loopai_runtime.datasets.prompts import as_text, templates_of
 from loopai_runtime.datasets.shapes import Answers, answers_of, schema_of
@@ -98,7 +98,7 @@ def keep(found: Found, layout: Layout, target: float) -> str:
     name = _unused(found, layout)
     make_dir(layout.task(name))
     rows = [{"input": i, "output": o} for i, o in zip(found.inputs, found.outputs, strict=True)]
-    replace_file(layout.calls(name), b"".join(jsonl.compact(row) + b"\n" for row in rows))
+    at_rest.replace(layout, layout.calls(name), b"".join(jsonl.compact(row) + b"\n" for row in rows))
     if found.past is not None:
         history.begin(layout, name, found.past)
     agreement = found.agreement["low"] if found.agreement else 1.0

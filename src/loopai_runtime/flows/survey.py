@@ -8,8 +8,7 @@ from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from loopai_runtime import jsonl
-from loopai_runtime.layout import replace_file
+from loopai_runtime import at_rest, jsonl
 from loopai_runtime.synthesis.near import near_groups
 from loopai_runtime.synthesis.vocabulary import words
 from loopai_runtime.validation.drift import LENGTHS, length_bin
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
+    from loopai_runtime.layout import Layout
     from loopai_runtime.sandbox import Outcome
 
 MOST_INPUTS = 5000
@@ -62,10 +62,10 @@ class Survey:
     reference: Reference
     suggestions: list[Suggestion] = field(default_factory=list, repr=False)
 
-    def save(self, path: Path) -> None:
+    def save(self, layout: Layout, path: Path) -> None:
         """A line for each suggestion. Raises StorageError."""
         lines = [jsonl.compact(suggestion.as_dict()) + b"\n" for suggestion in self.suggestions]
-        replace_file(path, b"".join(lines))
+        at_rest.replace(layout, path, b"".join(lines))
 
 
 def some(inputs: Iterable[Any], seed: int) -> list[Any]:

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from loopai_runtime import jsonl, signing
+from loopai_runtime import at_rest, jsonl, signing
 from loopai_runtime.artifacts import archive, references
 from loopai_runtime.artifacts.bundle import PROGRAM, SIGNATURE
 from loopai_runtime.errors import LoopaiError, NotFound, PolicyRefused, TamperedArtifact, UsageError
@@ -325,7 +325,7 @@ def pair(store: ArtifactStore, first: str, second: str | None) -> tuple[str, str
 
 def _examples(layout: Layout, task_id: str) -> list[dict[str, Any]]:
     try:
-        with layout.examples(task_id).open("rb") as file:
+        with at_rest.opened(layout, layout.examples(task_id)) as file:
             return [jsonl.loads(line.raw, f"examples.jsonl line {line.number}") for line in jsonl.lines(file)]
     except FileNotFoundError:
         return []

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hmac
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from loopai_runtime import jsonl
+from loopai_runtime import at_rest, jsonl
 from loopai_runtime.errors import InputError, StorageError
-from loopai_runtime.layout import make_dir, replace_file
+from loopai_runtime.layout import make_dir
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,6 +26,7 @@ class AnswerCache:
     """Below one data directory, mode 0600. What is damaged is as if it were not there."""
 
     def __init__(self, layout: Layout) -> None:
+        self._layout = layout
         self._place = layout.cache("llm")
         self._key = layout.secret("cache")
 
@@ -36,8 +37,8 @@ class AnswerCache:
     def get(self, question: Mapping[str, Any]) -> Kept | None:
         path = self.path(question)
         try:
-            entry = jsonl.loads(path.read_bytes())
-        except (OSError, InputError):
+            entry = jsonl.loads(at_rest.read(self._layout, path))
+        except (OSError, InputError, StorageError):
             return None
         if not isinstance(entry, dict) or entry.get("name") != path.stem:
             return None
@@ -51,6 +52,6 @@ class AnswerCache:
         path = self.path(question)
         try:
             make_dir(path.parent)
-            replace_file(path, jsonl.compact({"name": path.stem, **kept._asdict()}))
+            at_rest.replace(self._layout, path, jsonl.compact({"name": path.stem, **kept._asdict()}))
         except (OSError, StorageError, ValueError):
             return

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from loopai_runtime import jsonl
+from loopai_runtime import at_rest, jsonl
 from loopai_runtime.errors import Fault, InputError, NotFound, SpecError, StorageError
 from loopai_runtime.layout import make_dir, replace_file
 from loopai_runtime.models import ExampleSource
@@ -20,6 +20,7 @@ from loopai_runtime.synthesis.rows import RowReader
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from loopai_runtime.crypto import Vault
     from loopai_runtime.layout import Layout
     from loopai_runtime.models import UnlabelledSource
     from loopai_runtime.synthesis.rows import Row
@@ -82,10 +83,11 @@ class NoExamples(SpecError):
     """Neither the specification nor anybody since has given an example."""
 
 
-def load_examples(loaded: Loaded, more: Sequence[Example] = ()) -> ExampleSet:
+def load_examples(loaded: Loaded, more: Sequence[Example] = (), vault: Vault | None = None) -> ExampleSet:
     """Read every example that the specification gives, and add those that came in since (`more`).
 
-    Raises NoExamples where there are none at all, SpecError with the faults of all files.
+    `vault` opens files that were encrypted here. Raises NoExamples where there are none at all, SpecError with the
+    faults of all files.
     """
     merged = _Merged()
     for index, item in enumerate(loaded.spec.examples):
@@ -94,7 +96,7 @@ def load_examples(loaded: Loaded, more: Sequence[Example] = ()) -> ExampleSet:
     faults: list[Fault] = []
     warnings: list[Fault] = []
     for index, source in enumerate(loaded.spec.examples_from):
-        reader = _reader(loaded, source)
+        reader = _reader(loaded, source, vault)
         try:
             for row in _rows(loaded, source, reader, f"$.examples_from[{index}].file"):
                 merged.add(Example(row.input, row.output, row.where))
@@ -114,20 +116,19 @@ def load_examples(loaded: Loaded, more: Sequence[Example] = ()) -> ExampleSet:
     return _describe(merged, loaded.spec.output_schema, warnings)
 
 
-def load_unlabelled(loaded: Loaded) -> Iterator[Any]:
+def load_unlabelled(loaded: Loaded, vault: Vault | None = None) -> Iterator[Any]:
     """The inputs of `unlabelled_from`, streamed. Raises SpecError after a file that has faults."""
     for index, source in enumerate(loaded.spec.unlabelled_from):
-        reader = _reader(loaded, source)
+        reader = _reader(loaded, source, vault)
         for row in _rows(loaded, source, reader, f"$.unlabelled_from[{index}].file"):
             yield row.input
         if faults := reader.faults():
             raise SpecError(_beside(loaded, faults))
 
 
-def _reader(loaded: Loaded, source: ExampleSource | UnlabelledSource) -> RowReader:
-    if isinstance(source, ExampleSource):
-        return RowReader(loaded.input_schema, loaded.output_schema, source.input, source.output, source.encoding)
-    return RowReader(loaded.input_schema, None, source.input, None, source.encoding)
+def _reader(loaded: Loaded, source: ExampleSource | UnlabelledSource, vault: Vault | None) -> RowReader:
+    outputs, output = (loaded.output_schema, source.output) if isinstance(source, ExampleSource) else (None, None)
+    return RowReader(loaded.input_schema, outputs, source.input, output, source.encoding, vault)
 
 
 def _rows(loaded: Loaded, source: ExampleSource | UnlabelledSource, reader: RowReader, path: str) -> Iterator[Row]:
@@ -274,7 +275,7 @@ def save(layout: Layout, loaded: Loaded, examples: ExampleSet) -> None:
         row = {"input": example.input, "output": example.output}
         row |= {name: text for name in ("where", "source") if (text := getattr(example, name))}
         lines.write(jsonl.compact(row) + b"\n")
-    replace_file(layout.examples(loaded.spec.task_id), lines.getvalue())
+    at_rest.replace(layout, layout.examples(loaded.spec.task_id), lines.getvalue())
     replace_file(layout.spec_origin(loaded.spec.task_id), str(loaded.base_dir).encode("utf-8", "replace"))
     replace_file(layout.spec(loaded.spec.task_id), loaded.text.encode("utf-8"))
 
@@ -287,7 +288,7 @@ def load_saved(layout: Layout, task_id: str) -> list[Example]:
     path = layout.examples(task_id)
     examples = []
     try:
-        with path.open("rb") as file:
+        with at_rest.opened(layout, path) as file:
             for line in jsonl.lines(file):
                 row = jsonl.loads(line.raw, str(line.number))
                 if row.get("source") in ("oracle", "synthetic"):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import os
 import stat
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
+from loopai_runtime import crypto
 from loopai_runtime.errors import Fault, InputError, NotFound, SpecError, StorageError
 from loopai_runtime.schemas import MAX_FAULTS, Schema
 from loopai_runtime.synthesis.cells import converter, types
@@ -15,6 +17,8 @@ from loopai_runtime.synthesis.rowfiles import SUFFIXES, Raw, Unreadable, csv_row
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from loopai_runtime.crypto import Vault
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +58,15 @@ class RowReader:
         input: dict[str, str] | str | None = None,
         output: str | None = None,
         encoding: str = "utf-8",
+        vault: Vault | None = None,
     ) -> None:
+        """`vault` opens files that were encrypted here."""
         self._input_schema = input_schema
         self._output_schema = output_schema
         self._input = input
         self._output = output or "output"
         self._encoding = encoding
+        self._vault = vault
         properties = input_schema.schema.get("properties")
         self._properties: dict[str, Any] = properties if isinstance(properties, dict) else {}
         self._required = frozenset(input_schema.schema.get("required", []))
@@ -90,7 +97,10 @@ class RowReader:
             with path.open("rb") as file:
                 if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                     raise SpecError([Fault("is not a regular file", name)])
-                yield from self._rows(file, name, suffix)
+                text: IO[bytes] = file
+                if crypto.is_encrypted(file.peek(crypto.MAGIC_BYTES)):
+                    text = io.BufferedReader(crypto.plain_of(self._vault, file, name))
+                yield from self._rows(text, name, suffix)
         except (FileNotFoundError, NotADirectoryError):
             raise NotFound("no such file", where=name) from None
         except IsADirectoryError:

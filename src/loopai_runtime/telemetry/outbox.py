@@ -7,9 +7,9 @@ import hashlib
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from loopai_runtime import jsonl
+from loopai_runtime import at_rest, jsonl
 from loopai_runtime.errors import StorageError
-from loopai_runtime.layout import make_dir, replace_file, storage_errors
+from loopai_runtime.layout import make_dir, storage_errors
 from loopai_runtime.models import utc_now
 from loopai_runtime.telemetry import state as states
 
@@ -22,13 +22,10 @@ if TYPE_CHECKING:
 
 
 def put(layout: Layout, frozen: Frozen, body: bytes) -> None:
-    """Write the bytes down, encrypted where the execution log is. Raises StorageError."""
+    """Write the bytes down. Raises StorageError."""
     path = _path(layout, frozen)
     make_dir(path.parent)
-    if layout.vault is not None:
-        writer = layout.vault.writer()
-        body = writer.header + writer.frame(body) + writer.mark()
-    replace_file(path, body)
+    at_rest.replace(layout, path, body)
 
 
 def get(layout: Layout, frozen: Frozen) -> bytes | None:
@@ -81,8 +78,7 @@ def _erase_file(layout: Layout, path: Path, is_meant: Callable[[bytes], bool]) -
 
 def _read(layout: Layout, path: Path) -> bytes | None:
     try:
-        with storage_errors(path), path.open("rb") as file:
-            return file.read() if layout.vault is None else bytes(layout.vault.plain(file, str(path)).read())
+        return at_rest.read(layout, path)
     except (FileNotFoundError, StorageError):
         return None
 

@@ -6,7 +6,7 @@
 
 A block is kept whole or not at all, and with its records it keeps how far their source was read: so whatever
 moment a crash picks, each execution is reported once, and no number is given to two records. A line that `erase`
-took out is blank; the records after it keep their numbers. Where the execution log is encrypted, so is a segment:
+took out is blank; the records after it keep their numbers. Where a storage key is given, a segment is encrypted:
 what is described here is its plain text. Whoever uses a spool holds `lock`.
 """
 
@@ -17,11 +17,11 @@ import re
 import struct
 import zlib
 from contextlib import contextmanager, suppress
-from typing import IO, TYPE_CHECKING, Any, NamedTuple, cast
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
-from loopai_runtime import jsonl
+from loopai_runtime import at_rest, jsonl
 from loopai_runtime.errors import Busy, StorageError
-from loopai_runtime.layout import FILE_MODE, fsync_dir, make_dir, replace_file, storage_errors
+from loopai_runtime.layout import FILE_MODE, fsync_dir, make_dir, storage_errors
 from loopai_runtime.models import BOOT, utc_now
 from loopai_runtime.telemetry import state as states
 from loopai_runtime.telemetry.policy import Policy
@@ -84,7 +84,7 @@ def segments(layout: Layout) -> list[Segment]:
 
 def blocks(layout: Layout, segment: Segment) -> Iterator[Block]:
     """The whole blocks of a segment; what follows a damaged or torn one is lost. Raises StorageError."""
-    with suppress(FileNotFoundError), _opened(layout, segment.path) as file:
+    with suppress(FileNotFoundError), at_rest.opened(layout, segment.path) as file:
         if _exactly(file, len(MAGIC)) != MAGIC:
             return
         while (payload := _payload(file)) is not None:
@@ -102,21 +102,6 @@ def _payload(file: IO[bytes]) -> bytes | None:
     length, checksum = _HEAD.unpack(head)
     payload = _exactly(file, length) if length <= _MAX_BLOCK else b""
     return payload if len(payload) == length and zlib.crc32(payload) == checksum else None
-
-
-@contextmanager
-def _opened(layout: Layout, path: Path) -> Iterator[IO[bytes]]:
-    from loopai_runtime import crypto
-
-    with storage_errors(path), path.open("rb") as file:
-        if file.read(len(crypto.MAGIC)) != crypto.MAGIC:
-            file.seek(0)
-            yield file
-        elif layout.vault is None:
-            hint = "set storage.encryption_key, or LOOPAI_STORAGE__ENCRYPTION_KEY"
-            raise StorageError("is encrypted, and no key is given", where=str(path), hint=hint)
-        else:
-            yield cast("IO[bytes]", layout.vault.plain(file, str(path)))
 
 
 def _exactly(file: IO[bytes], n: int) -> bytes:
@@ -259,7 +244,7 @@ class Spool:
     def _resume(self, boot: str) -> bool:
         """Go on with the last segment, what a crash tore off it cut away; an encrypted one has a single writer."""
         found = segments(self.layout)
-        if self.layout.vault is not None or not found or found[-1].start[0] != boot:
+        if self.layout.sealing is not None or not found or found[-1].start[0] != boot:
             return False
         with found[-1].path.open("rb") as file:
             if file.read(len(MAGIC)) != MAGIC:
@@ -281,7 +266,7 @@ class Spool:
         self._descriptor = os.open(
             path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE
         )
-        self._writer = self.layout.vault.writer() if self.layout.vault is not None else None
+        self._writer = self.layout.sealing.writer() if self.layout.sealing is not None else None
         start_of = self._writer.header + self._writer.frame(MAGIC) if self._writer else MAGIC
         jsonl.append_more(self._descriptor, start_of)
         fsync_dir(self._place)
@@ -347,6 +332,5 @@ def erase(layout: Layout, segment: Segment, is_meant: Callable[[bytes], bool], *
         kept.append(block._replace(lines=lines).as_bytes())
     if n and not dry_run:
         content = MAGIC + b"".join(kept)
-        writer = layout.vault.writer() if layout.vault is not None else None
-        replace_file(segment.path, writer.header + writer.frame(content) + writer.mark() if writer else content)
+        at_rest.replace(layout, segment.path, content)
     return n

@@ -166,7 +166,7 @@ JSON = st.recursive(
 
 
 @given(st.lists(st.tuples(JSON, JSON), min_size=1, max_size=12))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_examples_survive_being_kept(tmp_path: Path, pairs: list[tuple[object, object]]) -> None:
     layout = Layout(tmp_path / "data")
     text = json.dumps(

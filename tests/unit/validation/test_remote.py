@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loopai_runtime.errors import CapReached, OracleError
+from loopai_runtime.layout import Layout
 from loopai_runtime.redaction import Redactor
 from loopai_runtime.schemas import Schema
 from loopai_runtime.validation.answers import MAX_AGE_S, Answers
@@ -49,7 +50,7 @@ def remote(
         source,
         outputs=Schema(schema or {}),
         veil=veil or Veil(),
-        cache=Answers(tmp_path, b"k" * 32, {"who": 1}) if tmp_path else None,
+        cache=Answers(Layout(tmp_path), {"who": 1}) if tmp_path else None,
         breaker=breaker or Breaker(),
         pace=Pace(None, 1.0),
         concurrency=concurrency,
@@ -96,7 +97,7 @@ def test_a_damaged_or_old_answer_is_asked_for_again(tmp_path: Path) -> None:
 
 
 def test_another_way_of_asking_has_answers_of_its_own(tmp_path: Path) -> None:
-    mine, other = Answers(tmp_path, b"k" * 32, {"n": 1}), Answers(tmp_path, b"k" * 32, {"n": 3})
+    mine, other = Answers(Layout(tmp_path), {"n": 1}), Answers(Layout(tmp_path), {"n": 3})
     mine.put(b"1", Verdict("spam"))
     assert mine.get(b"1") == Verdict("spam")
     assert other.get(b"1") is None
