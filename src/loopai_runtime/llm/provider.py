@@ -48,7 +48,9 @@ def _load() -> Any:
     os.environ.setdefault("LITELLM_MODE", "PRODUCTION")  # else it reads .env of whatever directory this is
     os.environ["LITELLM_LOG"] = "CRITICAL"  # at its finer levels it writes requests out, keys and all
     try:
-        import litellm as library
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of its own classes; where warnings are errors there would be no model
+            import litellm as library
     except ImportError:
         raise MissingExtra("a language model", "llm") from None
     import httpx
