@@ -48,9 +48,7 @@ def _load() -> Any:
     os.environ.setdefault("LITELLM_MODE", "PRODUCTION")  # else it reads .env of whatever directory this is
     os.environ["LITELLM_LOG"] = "CRITICAL"  # at its finer levels it writes requests out, keys and all
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of its own classes; where warnings are errors there would be no model
-            import litellm as library
+        import litellm as library
     except ImportError:
         raise MissingExtra("a language model", "llm") from None
     import httpx
@@ -65,8 +63,9 @@ def _load() -> Any:
     library.disable_hf_tokenizer_download = True
     for name in ("LiteLLM", "LiteLLM Proxy", "LiteLLM Router", "httpx", "openai"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    # What it says of an answer's odd fields is not for people.
-    warnings.filterwarnings("ignore", message="Pydantic serializer warnings")
+    # What is said of an answer's odd fields, and of its own classes when it loads them late, is not for people.
+    for said in ("Pydantic serializer warnings", "Items .* are using the `ReadOnly` qualifier"):
+        warnings.filterwarnings("ignore", message=said)
     return library
 
 
