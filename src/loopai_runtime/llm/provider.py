@@ -64,7 +64,7 @@ def _load() -> Any:
     for name in ("LiteLLM", "LiteLLM Proxy", "LiteLLM Router", "httpx", "openai"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     # What is said of an answer's odd fields, and of its own classes when it loads them late, is not for people.
-    for said in ("Pydantic serializer warnings", "Items .* are using the `ReadOnly` qualifier"):
+    for said in ("Pydantic serializer warnings", "Items? .* using the `ReadOnly` qualifier"):
         warnings.filterwarnings("ignore", message=said)
     return library
 
