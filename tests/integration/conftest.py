@@ -57,14 +57,8 @@ class Loopai:
             code, out, err = nursery.run(line, raw, environment, 300)
         return Done(code, out.decode(), err.decode())
 
-    def start(self, *args: object) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
-            [sys.executable, "-m", "loopai_runtime", *map(str, args)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=self.environment(),
-        )
+    def start(self, *args: object) -> nursery.Started:
+        return nursery.Started(list(map(str, args)), self.environment())
 
 
 @pytest.fixture
