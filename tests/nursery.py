@@ -99,16 +99,16 @@ class Started:
 
 
 def run(
-    args: Sequence[str], stdin: bytes, environment: Mapping[str, str], timeout_s: float
-) -> tuple[int, bytes, bytes]:
-    """Exit code (negative: the signal that ended it), stdout, stderr. Raises TimeoutExpired."""
+    args: Sequence[str], environment: Mapping[str, str], stdin: bytes = b"", timeout_s: float = 300
+) -> subprocess.CompletedProcess[bytes]:
+    """A command from its start to its end, as `subprocess.run` does it. Raises TimeoutExpired."""
     started = Started(args, environment)
     try:
         out, err = started.communicate(stdin, timeout_s)
     except subprocess.TimeoutExpired:
         started.kill()
         raise
-    return started.wait(), out, err
+    return subprocess.CompletedProcess(started.args, started.wait(), out, err)
 
 
 def _context() -> ForkServerContext:

@@ -10,7 +10,6 @@ import signal
 import socket
 import ssl
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -391,12 +390,10 @@ def test_with_a_keys_file_only_its_keys_enter(tmp_path: Path) -> None:
     keys_file = tmp_path / "keys.json"
 
     def keys(*args: str) -> str:
-        command = [sys.executable, "-m", "loopai_runtime", "keys", *args, "--keys-file", str(keys_file)]
-        return (
-            subprocess.run([*command, "--data-dir", str(tmp_path)], capture_output=True, check=True)
-            .stdout.decode()
-            .strip()
-        )
+        line = ["keys", *args, "--keys-file", str(keys_file), "--data-dir", str(tmp_path)]
+        done = nursery.run(line, os.environ)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.decode().strip()
 
     key = keys("create")
     with serving(tmp_path, LOOPAI_SERVER__KEYS_FILE=str(keys_file)) as server:

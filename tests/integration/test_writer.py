@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests import shared_data
+from tests import nursery, shared_data
 from tests.bars import AT_FULL_SCALE
 from tests.security.corpus.roads import SNIPPETS
 
@@ -438,16 +435,8 @@ def test_labels_that_came_in_are_learned_from(made: Any, layout: Layout) -> None
 def test_two_at_once_make_two_versions(loopai: Loopai, write_spec: Callable[..., Path]) -> None:
     with ScriptedLLM(always(GOOD)) as llm:
         spec = write_spec(generate={"model": "openai/scripted", "api_base": llm.api_base})
-        env = {"OPENAI_API_KEY": "x"}
-        started = [
-            subprocess.Popen(
-                [sys.executable, "-m", "loopai_runtime", "generate", str(spec), "--lock-timeout", "100"],
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                env=os.environ | loopai.environment(**env),
-            )
-            for _ in range(2)
-        ]
+        line = ["generate", str(spec), "--lock-timeout", "100"]
+        started = [nursery.Started(line, loopai.environment(OPENAI_API_KEY="x")) for _ in range(2)]
         ends = [process.communicate(timeout=300) for process in started]
     assert [process.returncode for process in started] == [0, 0], ends
     listed = loopai("versions", "tiny", "-o", "json").json

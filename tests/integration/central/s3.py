@@ -81,12 +81,8 @@ def running_s3(place: Path) -> Iterator[S3]:
         _make_bucket(s3, process, place)
         yield s3
     finally:
-        process.terminate()
-        try:
-            process.wait(30)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        process.kill()  # asked to end it takes half a minute, and nobody needs what it holds
+        process.wait()
 
 
 def _make_bucket(s3: S3, process: subprocess.Popen[bytes], place: Path) -> None:
