@@ -12,7 +12,7 @@ import os
 import pkgutil
 
 import loopai_runtime
-from loopai_runtime.cli.main import command_tree
+from loopai_runtime.cli.main import app, command_tree
 
 os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
@@ -28,6 +28,6 @@ for _name in (*_OURS, *_THEIRS):
     if not _name.endswith(("__main__", "migrations.env")):
         with contextlib.suppress(ImportError):  # an extra that is not installed
             importlib.import_module(_name)
-command_tree()
+command_tree(app)
 gc.collect()
 gc.freeze()

@@ -148,9 +148,9 @@ def test_a_wrong_program_is_repaired_and_then_wins(made: Any, layout: Layout) ->
     assert {entry["purpose"] for entry in entries(layout) if "purpose" in entry} == {"write", "repair", "lexicon"}
     assert [one["name"] for one in artifact.candidates if one["won"]] == [artifact.learner]
     assert any(one["strategy"] != "llm" and "lost by" in one["verdict"] for one in artifact.candidates)
-    repairs = [asked for asked in made.llm.requests if is_repair(asked.body)]
-    assert "was run on 13 training examples and was right on 0" in repairs[0].prompt
-    assert "was taken for" in repairs[0].prompt
+    repairs = [asked.prompt for asked in made.llm.requests if is_repair(asked.body)]
+    assert all(re.search("was run on 1[34] training examples and was right on 0", prompt) for prompt in repairs)
+    assert all("was taken for" in prompt for prompt in repairs)
 
 
 def test_no_prompt_shows_a_row_that_judges_its_program(made: Any) -> None:

@@ -130,9 +130,9 @@ def main() -> None:
 
 
 @functools.cache
-def command_tree() -> Any:
-    """All commands as the parser has them: a tenth of a short command's time goes into making it."""
-    return typer.main.get_command(app)
+def command_tree(application: typer.Typer) -> Any:
+    """All commands as the parser has them, made once a process: it takes a tenth of a short command's time."""
+    return typer.main.get_command(application)
 
 
 def run_line(argv: list[str]) -> int:
@@ -141,7 +141,7 @@ def run_line(argv: list[str]) -> int:
 
     argv, debug = _take_debug(argv or ["--help"])
     try:
-        code = command_tree()(args=argv, standalone_mode=False)
+        code = command_tree(app)(args=argv, standalone_mode=False)
         sys.stdout.flush()
         if code == 130:  # Typer has made an exit of Ctrl-C
             print("interrupted", file=sys.stderr)
