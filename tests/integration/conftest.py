@@ -52,19 +52,12 @@ class Loopai:
         if any(name.startswith("PYTHON") for name in env or {}):  # an interpreter reads these when it starts
             typed = [sys.executable, "-m", "loopai_runtime", *line]
             done = subprocess.run(typed, input=raw, capture_output=True, env=environment, timeout=300)
-            code, out, err = done.returncode, done.stdout, done.stderr
         else:
-            code, out, err = nursery.run(line, raw, environment, 300)
-        return Done(code, out.decode(), err.decode())
+            done = nursery.run(line, environment, raw)
+        return Done(done.returncode, done.stdout.decode(), done.stderr.decode())
 
-    def start(self, *args: object) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
-            [sys.executable, "-m", "loopai_runtime", *map(str, args)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=self.environment(),
-        )
+    def start(self, *args: object) -> nursery.Started:
+        return nursery.Started(list(map(str, args)), self.environment())
 
 
 @pytest.fixture

@@ -104,13 +104,17 @@ def test_one_class_only_is_refused(loopai: Loopai, write_spec: Callable[..., Pat
     assert not (loopai.data_dir / "tasks").exists()
 
 
-def test_a_later_version_does_not_replace_the_active_one_by_itself(spam: Loopai) -> None:
-    done = spam("generate", EXAMPLES / "spam" / "spec.yaml", "--seed", 1)
+def test_a_later_version_does_not_replace_the_active_one_by_itself(
+    loopai: Loopai, write_spec: Callable[..., Path]
+) -> None:
+    spec = write_spec()
+    assert loopai("generate", spec).code == 0
+    done = loopai("generate", spec, "--seed", 1)
     assert done.code == 0, done.err
     assert "v1 stays active" in done.err
-    assert "loopai activate spam-detection@2" in done.err
+    assert "loopai activate tiny@2" in done.err
     assert "rollout start" in done.err
-    assert (spam.data_dir / "artifacts/spam-detection/active").readlink() == Path("v1")
+    assert (loopai.data_dir / "artifacts/tiny/active").readlink() == Path("v1")
 
 
 BOMB = "a0: &a0 [x, x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 10))

@@ -10,7 +10,6 @@ import signal
 import socket
 import ssl
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests import nursery
 from tests.bars import SOAK, TIMED, within
 
 from loopai_runtime.artifacts.store import ArtifactStore
@@ -62,7 +62,7 @@ def add(layout: Layout, task_id: str, code: str, *, activate: bool = True, **cha
 class Server:
     """A running `loopai start`."""
 
-    process: subprocess.Popen[bytes]
+    process: nursery.Started
     layout: Layout
     host: str
     port: int
@@ -106,11 +106,10 @@ class Server:
 def serving(root: Path, *args: object, before: str = "", **environment: str) -> Iterator[Server]:
     process = launch(root, *args, before=before, **environment)
     try:
-        assert process.stdout is not None
         url = process.stdout.readline().decode().strip()
-        assert url, (process.wait(60), process.stderr.read() if process.stderr else b"")
+        assert url, (process.wait(60), process.stderr.read())
         host, _, port = url.split("//")[1].rpartition(":")
-        drain = threading.Thread(target=process.stderr.read, daemon=True)  # type: ignore[union-attr]
+        drain = threading.Thread(target=process.stderr.read, daemon=True)
         drain.start()
         yield Server(process, Layout(root), host.strip("[]"), int(port))
     finally:
@@ -119,14 +118,11 @@ def serving(root: Path, *args: object, before: str = "", **environment: str) -> 
         process.wait(90)
 
 
-def launch(root: Path, *args: object, before: str = "", **environment: str) -> subprocess.Popen[bytes]:
+def launch(root: Path, *args: object, before: str = "", **environment: str) -> nursery.Started:
     """Start a server; `before` is Python that its process runs first."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith("LOOPAI_")}
     line = ["start", "--port", "0", "--data-dir", str(root), *map(str, args)]
-    code = f"{before}\nimport sys\nfrom loopai_runtime.cli.main import run_line\nsys.exit(run_line({line!r}))"
-    return subprocess.Popen(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=kept | environment
-    )
+    return nursery.Started(line, kept | environment, before)
 
 
 @pytest.fixture(scope="module")
@@ -394,12 +390,10 @@ def test_with_a_keys_file_only_its_keys_enter(tmp_path: Path) -> None:
     keys_file = tmp_path / "keys.json"
 
     def keys(*args: str) -> str:
-        command = [sys.executable, "-m", "loopai_runtime", "keys", *args, "--keys-file", str(keys_file)]
-        return (
-            subprocess.run([*command, "--data-dir", str(tmp_path)], capture_output=True, check=True)
-            .stdout.decode()
-            .strip()
-        )
+        line = ["keys", *args, "--keys-file", str(keys_file), "--data-dir", str(tmp_path)]
+        done = nursery.run(line, os.environ)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.decode().strip()
 
     key = keys("create")
     with serving(tmp_path, LOOPAI_SERVER__KEYS_FILE=str(keys_file)) as server:
@@ -457,7 +451,6 @@ def test_a_key_gets_no_more_than_its_rate(tmp_path: Path) -> None:
 def test_traceparent_goes_into_the_log(tmp_path: Path) -> None:
     add(Layout(tmp_path), "spam", SPAM)
     process = launch(tmp_path, LOOPAI_LOGGING__LEVEL="debug")
-    assert process.stdout is not None
     port = int(process.stdout.readline().decode().strip().rpartition(":")[2])
     server = Server(process, Layout(tmp_path), "127.0.0.1", port)
     trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"

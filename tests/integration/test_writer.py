@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests import shared_data
+from tests import nursery, shared_data
 from tests.bars import AT_FULL_SCALE
 from tests.security.corpus.roads import SNIPPETS
 
@@ -163,9 +160,9 @@ def test_a_wrong_program_is_repaired_and_then_wins(made: Any, layout: Layout) ->
     assert {entry["purpose"] for entry in entries(layout) if "purpose" in entry} == {"write", "repair", "lexicon"}
     assert [one["name"] for one in artifact.candidates if one["won"]] == [artifact.learner]
     assert any(one["strategy"] != "llm" and "lost by" in one["verdict"] for one in artifact.candidates)
-    repairs = [asked for asked in made.llm.requests if is_repair(asked.body)]
-    assert "was run on 13 training examples and was right on 0" in repairs[0].prompt
-    assert "was taken for" in repairs[0].prompt
+    repairs = [asked.prompt for asked in made.llm.requests if is_repair(asked.body)]
+    assert all(re.search("was run on 1[34] training examples and was right on 0", prompt) for prompt in repairs)
+    assert all("was taken for" in prompt for prompt in repairs)
 
 
 def test_no_prompt_shows_a_row_that_judges_its_program(made: Any) -> None:
@@ -463,16 +460,8 @@ def test_labels_that_came_in_are_learned_from(made: Any, layout: Layout) -> None
 def test_two_at_once_make_two_versions(loopai: Loopai, write_spec: Callable[..., Path]) -> None:
     with ScriptedLLM(always(GOOD)) as llm:
         spec = write_spec(generate={"model": "openai/scripted", "api_base": llm.api_base})
-        env = {"OPENAI_API_KEY": "x"}
-        started = [
-            subprocess.Popen(
-                [sys.executable, "-m", "loopai_runtime", "generate", str(spec), "--lock-timeout", "100"],
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                env=os.environ | loopai.environment(**env),
-            )
-            for _ in range(2)
-        ]
+        line = ["generate", str(spec), "--lock-timeout", "100"]
+        started = [nursery.Started(line, loopai.environment(OPENAI_API_KEY="x")) for _ in range(2)]
         ends = [process.communicate(timeout=300) for process in started]
     assert [process.returncode for process in started] == [0, 0], ends
     listed = loopai("versions", "tiny", "-o", "json").json

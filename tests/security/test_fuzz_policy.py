@@ -57,7 +57,6 @@ fuzz = settings(
     max_examples=EXAMPLES,
     derandomize=True,
     database=None,
-    deadline=None,
     suppress_health_check=list(HealthCheck),
 )
 seeds = st.integers(0, 2**64 - 1)

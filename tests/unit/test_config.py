@@ -422,7 +422,7 @@ ANYTHING = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.dictionaries(KNOWN, ANYTHING, max_size=4), st.dictionaries(KNOWN, st.text(max_size=8), max_size=3))
 def test_whatever_is_given_becomes_a_configuration_or_faults(
     file: dict[str, Any], environ: dict[str, str]
@@ -556,7 +556,7 @@ TREES = st.recursive(VALUES, lambda children: st.dictionaries(NAMES, children, m
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     tree=TREES,
     key=st.lists(NAMES, min_size=1, max_size=3).map(".".join),

@@ -159,14 +159,14 @@ messy = st.lists(
 ).map("".join)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(json_values | messy)
 def test_any_value_is_redacted_and_redacting_again_changes_nothing(value: Any) -> None:
     once = Redactor().redact(value)
     assert Redactor().redact(once) == once
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(messy)
 def test_findings_are_in_order_apart_and_not_empty(text: str) -> None:
     found = find(text)

@@ -126,8 +126,9 @@ def _read(process: subprocess.Popen[bytes], deadline: float) -> tuple[bytes, byt
             left = deadline - time.monotonic()
             if left <= 0:
                 raise TimeoutError
-            events = ready.select(min(left, _LOOK_S))
-            if not events and process.poll() is not None:
+            ended = process.poll() is not None  # before the look: what it wrote last is there by then
+            events = ready.select(0 if ended else min(left, _LOOK_S))
+            if ended and not events:
                 break
             for key, _ in events:
                 if not _drain(key.fd, key.data):

@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import subprocess
-import sys
 import threading
 import urllib.error
 import urllib.request
@@ -16,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests import nursery
 from tests.integration.signalr.conftest import node  # noqa: F401  a fixture
 from tests.integration.test_server import artifact
 
@@ -26,7 +25,7 @@ from loopai_runtime.artifacts import archive, bundle
 class PlatformProcess:
     """A running `loopai central start`: `call` speaks to it, with the admin's key unless told otherwise."""
 
-    process: subprocess.Popen[bytes]
+    process: nursery.Started
     root: Path
     url: str
     admin_key: str
@@ -79,20 +78,16 @@ def zipped(task_id: str, code: str, **changes: Any) -> bytes:
 @contextlib.contextmanager
 def running(root: Path, *args: object, **environment: str) -> Iterator[PlatformProcess]:
     kept = {k: v for k, v in os.environ.items() if not k.startswith("LOOPAI_")}
-    command = ["-m", "loopai_runtime", "central", "start", "--port", "0", "--data-dir", str(root), *map(str, args)]
-    process = subprocess.Popen(
-        [sys.executable, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=kept | environment
-    )
+    line = ["central", "start", "--port", "0", "--data-dir", str(root), *map(str, args)]
+    process = nursery.Started(line, kept | environment)
     log: list[bytes] = []
 
     def drain() -> None:
-        assert process.stderr is not None
         log.extend(process.stderr)
 
     draining = threading.Thread(target=drain, daemon=True)
     draining.start()
     try:
-        assert process.stdout is not None
         url = process.stdout.readline().decode().strip()
         assert url, (process.wait(60), log)
         yield PlatformProcess(process, root, url, (root / "secrets" / "admin.key").read_text().strip(), log)
@@ -102,8 +97,7 @@ def running(root: Path, *args: object, **environment: str) -> Iterator[PlatformP
         process.wait(90)
         draining.join(5)
         for pipe in (process.stdout, process.stderr):
-            if pipe is not None:
-                pipe.close()
+            pipe.close()
 
 
 @pytest.fixture(scope="module")

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import hmac
 import importlib.metadata
 import json
 import socket
 import subprocess
 import time
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,44 +84,41 @@ def running_s3(place: Path) -> Iterator[S3]:
         _make_bucket(s3, process, place)
         yield s3
     finally:
-        process.terminate()
-        try:
-            process.wait(30)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        process.kill()  # asked to end it takes half a minute, and nobody needs what it holds
+        process.wait()
 
 
 def _make_bucket(s3: S3, process: subprocess.Popen[bytes], place: Path) -> None:
-    """Create the bucket as soon as the server does so, which takes it some seconds."""
-    import hashlib
-    import hmac
-    import urllib.error
-    import urllib.request
-
+    """Create the bucket and a first object as soon as the server does so: both take it some seconds, once."""
     until = time.monotonic() + 120
-    while True:
-        assert process.poll() is None, (place / "log").read_text()[-3000:]
-        assert time.monotonic() < until, (place / "log").read_text()[-3000:]
-        stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-        host, empty = s3.endpoint.removeprefix("http://"), hashlib.sha256(b"").hexdigest()
-        signed = "host;x-amz-content-sha256;x-amz-date"
-        canonical = (
-            f"PUT\n/{BUCKET}\n\nhost:{host}\nx-amz-content-sha256:{empty}\nx-amz-date:{stamp}\n\n{signed}\n{empty}"
-        )
-        scope = f"{stamp[:8]}/us-east-1/s3/aws4_request"
-        hashed = hashlib.sha256(canonical.encode()).hexdigest()
-        key = f"AWS4{s3.secret_key}".encode()
-        for part in scope.split("/"):
-            key = hmac.digest(key, part.encode(), "sha256")
-        signature = hmac.digest(key, f"AWS4-HMAC-SHA256\n{stamp}\n{scope}\n{hashed}".encode(), "sha256").hex()
-        authorization = (
-            f"AWS4-HMAC-SHA256 Credential={s3.access_key}/{scope}, SignedHeaders={signed}, Signature={signature}"
-        )
-        headers = {"Authorization": authorization, "x-amz-date": stamp, "x-amz-content-sha256": empty}
-        request = urllib.request.Request(f"{s3.endpoint}/{BUCKET}", b"", headers, method="PUT")
-        try:
-            with urllib.request.urlopen(request, timeout=30):
-                return
-        except (urllib.error.URLError, OSError):
+    for path in (f"/{BUCKET}", f"/{BUCKET}/first"):
+        while not _put(s3, path):
+            assert process.poll() is None, (place / "log").read_text()[-3000:]
+            assert time.monotonic() < until, (place / "log").read_text()[-3000:]
             time.sleep(0.1)
+
+
+def _put(s3: S3, path: str) -> bool:
+    """Whether the server takes an empty object, or makes a bucket."""
+    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    host, empty = s3.endpoint.removeprefix("http://"), hashlib.sha256(b"").hexdigest()
+    signed = "host;x-amz-content-sha256;x-amz-date"
+    canonical = (
+        f"PUT\n{path}\n\nhost:{host}\nx-amz-content-sha256:{empty}\nx-amz-date:{stamp}\n\n{signed}\n{empty}"
+    )
+    scope = f"{stamp[:8]}/us-east-1/s3/aws4_request"
+    hashed = hashlib.sha256(canonical.encode()).hexdigest()
+    key = f"AWS4{s3.secret_key}".encode()
+    for part in scope.split("/"):
+        key = hmac.digest(key, part.encode(), "sha256")
+    signature = hmac.digest(key, f"AWS4-HMAC-SHA256\n{stamp}\n{scope}\n{hashed}".encode(), "sha256").hex()
+    authorization = (
+        f"AWS4-HMAC-SHA256 Credential={s3.access_key}/{scope}, SignedHeaders={signed}, Signature={signature}"
+    )
+    headers = {"Authorization": authorization, "x-amz-date": stamp, "x-amz-content-sha256": empty}
+    request = urllib.request.Request(s3.endpoint + path, b"", headers, method="PUT")
+    try:
+        with urllib.request.urlopen(request, timeout=30):
+            return True
+    except OSError:  # URLError is one
+        return False

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import ssl
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests import nursery
 from tests.bars import SOAK, within
 from tests.integration.central.conftest import PlatformProcess, running, zipped
 from tests.integration.central.test_execution import second_tenant
@@ -280,8 +281,8 @@ def test_tls_is_1_3_and_nothing_older(tmp_path: Path) -> None:
 
 
 def test_a_second_platform_on_the_same_directory_says_so(platform: PlatformProcess) -> None:
-    command = [sys.executable, "-m", "loopai_runtime", "central", "start", "--port", "0"]
-    done = subprocess.run([*command, "--data-dir", str(platform.root)], capture_output=True, timeout=120)
+    line = ["central", "start", "--port", "0", "--data-dir", str(platform.root)]
+    done = nursery.run(line, os.environ)
     assert done.returncode == 6
     assert b"already served" in done.stderr
 

@@ -63,7 +63,7 @@ def test_a_task_that_is_assigned_comes_and_serves_and_the_next_version_waits(
         platform.upload("one", TWO)  # the push is heard: nobody polls for an hour
         until(lambda: 2 in ArtifactStore(Layout(tmp_path)).state("one").versions)
         assert server.execute("one")[1]["version"] == 1
-        assert metric(server, "loopai_platform_pulled_total") == 2
+        until(lambda: metric(server, "loopai_platform_pulled_total") == 2)
         found = platform.call("GET", "/api/v1/deployments/shop-1")[1]
         assert found["status"] == {"status": "ok"}
 

@@ -11,9 +11,9 @@ import pytest
 from tests.integration.central.conftest import PlatformProcess
 from tests.integration.central.listening import Listener
 from tests.integration.central.test_execution import second_tenant
-from tests.integration.signalr.arena import Wire
 from tests.integration.signalr.conftest import Node
 from tests.integration.signalr.test_official_client import WAYS
+from tests.integration.signalr.wire import Wire
 from tests.integration.test_server import SPAM
 
 METRICS = {

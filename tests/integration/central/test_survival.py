@@ -7,18 +7,16 @@ import os
 import random
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path
-from typing import Any
 
 import pytest
 from sqlalchemy import text
-from tests import postgres
+from tests import nursery, postgres
 from tests.integration.central.conftest import PlatformProcess, running, zipped
 from tests.unit.central.test_collector import stats
 
@@ -124,10 +122,9 @@ class Work:
             assert platform.call("GET", "/api/v1/tasks", key=key)[0] == 200, key_id
 
 
-def loopai(*args: Any, **environment: str) -> subprocess.CompletedProcess[bytes]:
+def loopai(*args: object) -> subprocess.CompletedProcess[bytes]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("LOOPAI_")}
-    command = [sys.executable, "-m", "loopai_runtime", "central", *map(str, args)]
-    return subprocess.run(command, capture_output=True, env=kept | environment, timeout=300)
+    return nursery.run(["central", *map(str, args)], kept)
 
 
 def killed_again_and_again(root: Path, times: int, rng: random.Random, **environment: str) -> None:

@@ -7,11 +7,11 @@ import json
 import os
 import random
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests import nursery
 from tests.bars import SOAK
 from tests.executions import execution
 
@@ -188,8 +188,7 @@ def test_the_command_shows_sends_and_tells(platform_process: PlatformProcess, tm
     environ |= {"LOOPAI_CLOUD__API_URL": platform_process.url, "LOOPAI_RUNTIME__DEPLOYMENT_ID": "shown"}
 
     def loopai(*args: str, **more: str) -> subprocess.CompletedProcess[bytes]:
-        command = [sys.executable, "-m", "loopai_runtime", "telemetry", *args]
-        return subprocess.run(command, capture_output=True, env=environ | more, timeout=120)
+        return nursery.run(["telemetry", *args], environ | more)
 
     shown = loopai("preview")
     assert shown.returncode == 0, shown.stderr

@@ -6,8 +6,9 @@ import asyncio
 import json
 
 import pytest
-from tests.integration.signalr.arena import Arena, Wire, arena, make_hub
+from tests.integration.signalr.arena import Arena, arena, make_hub
 from tests.integration.signalr.conftest import Node
+from tests.integration.signalr.wire import Wire
 
 COUNT = 400
 

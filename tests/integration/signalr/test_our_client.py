@@ -11,7 +11,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
-from tests.integration.signalr.arena import ANN, PATH, Arena, Wire, arena, make_hub
+from tests.integration.signalr.arena import ANN, PATH, Arena, arena, make_hub
+from tests.integration.signalr.wire import Wire
 
 from loopai_runtime.signalr.client import HubClient
 from loopai_runtime.signalr.errors import ConnectionLost, HubException, Refused

@@ -49,7 +49,7 @@ def test_the_same_bundle_is_the_same_zip(made: Bundle, artifact: Make, code: str
     assert archive.write_zip(made) == archive.write_zip(bundle.build(artifact(), code))
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(code=st.text(st.characters(codec="utf-8")), description=st.text(st.characters(codec="utf-8")))
 def test_any_text_survives_the_round_trip(artifact: Make, code: str, description: str) -> None:
     made = bundle.build(artifact(description=description), code)
@@ -141,7 +141,7 @@ def test_what_is_no_bundle_is_refused(content: bytes) -> None:
         archive.unzip(content, "b.zip")
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_a_damaged_zip_is_refused_or_the_same_artifact(made: Bundle, data: st.DataObject) -> None:
     content = bytearray(archive.write_zip(made))

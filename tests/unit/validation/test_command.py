@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import selectors
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -12,7 +15,7 @@ from tests.bars import within
 
 from loopai_runtime.errors import OracleError
 from loopai_runtime.schemas import Schema
-from loopai_runtime.validation.command import Command
+from loopai_runtime.validation.command import Command, _read
 from loopai_runtime.validation.oracle import Verdict
 from loopai_runtime.validation.paid import Fee
 
@@ -125,6 +128,25 @@ def _runs(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"
     except FileNotFoundError:
         return False
+
+
+def test_what_it_prints_as_it_ends_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However late the look at its pipes is followed by the look at the process."""
+    line = [sys.executable, "-I", "-c", "print('last words')"]
+    with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+
+        class Early(selectors.DefaultSelector):
+            looks = 0
+
+            def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+                self.looks += 1
+                if self.looks > 1:
+                    return super().select(timeout)
+                os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+                return []
+
+        monkeypatch.setattr(selectors, "DefaultSelector", Early)
+        assert _read(process, time.monotonic() + 60) == (b"last words\n", b"")
 
 
 def test_what_it_leaves_running_is_not_waited_for(tmp_path: Path) -> None:
