@@ -55,25 +55,6 @@ BELL = "\U0001f514"
 _LABEL_OF = {word: label for words in (OLD, NEW) for label in LABELS for word in words[label].split()}
 
 
-WRITTEN = f"""What desks are about, by their words:
-
-```python
-import re
-
-WORDS = { ({label: f"{OLD[label]} {NEW[label]}" for label in LABELS})!r}
-LABEL_OF = {{word: label for label, words in WORDS.items() for word in words.split()}}
-
-
-def answer(input_data):
-    for word in re.findall(r"[a-z]+", input_data["text"].lower()):
-        if word in LABEL_OF:
-            return LABEL_OF[word], 0.95, "word: " + word
-    return "account", 0.2, "no word that is known"
-```
-"""
-"""What a language model answers that knows the world: it has heard of wallets."""
-
-
 def message(chance: random.Random, *, drifted: float = 0.0, bells: float = 0.0) -> dict[str, Any]:
     """An input; with the chance `drifted` it speaks of new things alone, with the chance `bells` it rings."""
     words = NEW if chance.random() < drifted else OLD

@@ -24,7 +24,7 @@ from players import TASK, Customers, Edge, Line, Platform, loopai, until
 from loopai_runtime.artifacts.store import ArtifactStore
 from loopai_runtime.layout import Layout
 from loopai_runtime.models import VersionStatus, new_id, utc_now
-from loopai_runtime.testing import ScriptedLLM, ScriptedOracle
+from loopai_runtime.testing import ScriptedOracle
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -152,10 +152,8 @@ def stays(edge: Edge, customers: Customers, version: int, tell: Told) -> None:
 
 def full(root: Path, tell: Told) -> None:
     """Raises Stuck where anything does not happen."""
-    with oracle() as knows, ScriptedLLM(lambda _asked: mail.WRITTEN) as model, ExitStack() as stack:
-        writer = {"model": "openai/scripted", "api_base": model.api_base, "price_in": 1.0, "price_out": 4.0}
-        settings = {"execution": {"worker_count": 1}, "central": {"writer": writer}}
-        platform = Platform("platform", root / "platform", **settings).start()
+    with oracle() as knows, ExitStack() as stack:
+        platform = Platform("platform", root / "platform", execution={"worker_count": 1}).start()
         stack.callback(platform.stop)
         line = stack.enter_context(Line(platform))
         author = root / "author"
@@ -178,9 +176,6 @@ def full(root: Path, tell: Told) -> None:
         tell("customers", "begin to write about lockers, wallets and passkeys")
         until("the platform's v2", lambda: 2 in versions(platform))
         tell("platform", "has seen both shops fail, and has published v2")
-        about = platform.ask("GET", f"/api/v1/artifacts/{TASK}/v2/metadata")["metadata"]
-        asked, usd = len(model.requests), about["generation_cost"]
-        tell("platform", f"asked a model {asked} times, for ${usd:.3f}; v2 is by {about['synthesis_strategy']}")
         until("shop-1 lets v2 answer", lambda: there[0].has("rollout.advanced", version=2))
         platform.kill()
         tell("platform", "is killed")

@@ -15,7 +15,6 @@ import json
 import re
 import socket
 import struct
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -82,20 +81,12 @@ class Asked:
         return "\n".join(str(message.get("content", "")) for message in self.messages)
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Whoever asked went away: nothing to print."""
-        if not isinstance(sys.exception(), ConnectionError):
-            super().handle_error(request, client_address)
-
-
 class _Served:
     """A server on loopback; a context manager."""
 
     def __init__(self, handler: type[BaseHTTPRequestHandler]) -> None:
-        self._server = _Server(("127.0.0.1", 0), handler)
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self._server.daemon_threads = True
         self._stopped = threading.Event()
 
     @property

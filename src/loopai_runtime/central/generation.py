@@ -1,8 +1,7 @@
 """Writing programs for those who ask: `loopai generate` in a process and a data directory of its own, for each.
 
 The specification is a tenant's, so nothing that it names is read, asked or run here: examples are those that were
-uploaded, no file is opened, no oracle is asked, and a model only where `central.writer` names one. What comes out
-is published like any upload.
+uploaded, no file is opened, no model and no oracle is asked. What comes out is published like any upload.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from loopai_runtime.central.db.tables import generations, tasks
 from loopai_runtime.errors import Busy, InputError, LoopaiError, NotFound
 from loopai_runtime.http.problem import Refused
 from loopai_runtime.layout import Layout, make_dir, write_file
-from loopai_runtime.models import GenerateOptions, utc_now
+from loopai_runtime.models import utc_now
 from loopai_runtime.synthesis import specfile
 
 if TYPE_CHECKING:
@@ -37,7 +36,6 @@ if TYPE_CHECKING:
     from loopai_runtime.artifacts.store import Stored
     from loopai_runtime.central.access import Caller
     from loopai_runtime.central.platform import Platform
-    from loopai_runtime.config.sections import PlatformWriter
 
     Judge = Callable[[Stored], Awaitable[None]]
 
@@ -51,8 +49,6 @@ _KEPT_OUTPUT = 64 * 1024
 _EXAMPLES, _ROW = "examples.jsonl", {"input", "output"}
 _ELSEWHERE = ("examples_from", "unlabelled_from")
 _PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TZ")
-_OWN_CHOICE = ("strategy", "seed", "send")
-"""What a specification may say of how its program is written; all else is the platform's money or network."""
 
 
 class Generations:
@@ -89,8 +85,7 @@ class Generations:
         Raises NotFound, InputError, SpecError, Busy, Refused (409) where one is being written for the task.
         """
         spec = await self._platform.thread(self.spec, caller.tenant_id, task_id)
-        writer = self._platform.config.central.writer
-        files = await self._platform.thread(_sound, spec, task_id, examples, writer)
+        files = await self._platform.thread(_sound, spec, task_id, examples)
         place = (caller.tenant_id, task_id)
         if (before := self._under_way.get(place)) is not None:
             raise Refused(409, f"a program is being written for {task_id}: generation {before}")
@@ -190,9 +185,7 @@ def _written(work: Path, task_id: str) -> Stored:
     return ArtifactStore(Layout(work / "data")).read(f"{task_id}@1")
 
 
-def _sound(
-    spec: dict[str, Any], task_id: str, examples: list[dict[str, Any]], writer: PlatformWriter
-) -> tuple[bytes, bytes]:
+def _sound(spec: dict[str, Any], task_id: str, examples: list[dict[str, Any]]) -> tuple[bytes, bytes]:
     """The specification as it is generated from, and the file of its examples. Raises InputError, SpecError."""
     if not spec:
         raise InputError(
@@ -205,45 +198,18 @@ def _sound(
             raise InputError(
                 "no files are read on the platform", path=f"$.spec.{name}", hint="upload them as `examples`"
             )
-    options = _options(spec.get("generate") or {}, writer)
+    options = spec.get("generate") or {}
+    if isinstance(options, dict) and (options.get("model") or options.get("strategy") == "llm"):
+        raise InputError(
+            "no model is asked on the platform", path="$.spec.generate", hint="loopai generate, then loopai push"
+        )
     own = spec.get("examples") or []
     if not isinstance(own, list) or any(not isinstance(row, dict) or set(row) != _ROW for row in own):
         raise InputError("examples are a list of objects with input and output", path="$.spec.examples")
     kept = {name: value for name, value in spec.items() if name not in ("oracle", "examples", *_ELSEWHERE)}
-    ours = {"name": task_id, "examples_from": [{"file": _EXAMPLES}], "generate": options}
-    text = jsonl.encode(kept | ours)
+    text = jsonl.encode(kept | {"name": task_id, "examples_from": [{"file": _EXAMPLES}]})
     specfile.parse(text.decode(), "spec", Path("/"))
     return text, b"".join(jsonl.encode(row) + b"\n" for row in (*own, *examples))
-
-
-def _options(asked: Any, writer: PlatformWriter) -> Any:
-    """How it is written, by the specification and by who runs the platform. Raises InputError."""
-    if not isinstance(asked, dict):
-        return asked  # whoever reads the specification says what is wrong with it
-    if asked.get("model") or (asked.get("strategy") == "llm" and writer.model is None):
-        hint = "loopai generate, then loopai push"
-        raise InputError("no model of a specification's is asked here", path="$.spec.generate", hint=hint)
-    unknown = {name: value for name, value in asked.items() if name not in GenerateOptions.model_fields}
-    own = {name: asked[name] for name in _OWN_CHOICE if name in asked}
-    ours = {"model": writer.model, "api_base": writer.api_base, "max_cost_usd": writer.max_cost_usd}
-    prices = None if writer.price_in is None else {"input": writer.price_in, "output": writer.price_out}
-    return unknown | own | ours | {"prices": prices}
-
-
-def _surroundings(platform: Platform, work: Path) -> dict[str, str]:
-    """The environment of the process. What a model costs, and what it was sent, is on the platform's own books."""
-    found = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
-    found |= {"LOOPAI_SANDBOX__REQUIRE": platform.config.sandbox.require, "TMPDIR": str(work)}
-    if platform.config.central.writer.model is not None:
-        keys = {name: key for name, key in os.environ.items() if name.endswith("_API_KEY")}
-        found |= {name: key for name, key in keys.items() if not name.startswith("LOOPAI_")}
-        most = platform.config.llm.max_usd_per_day
-        found["LOOPAI_LLM__MAX_USD_PER_DAY"] = "null" if most is None else str(most)
-        own, theirs = Layout(work / "data"), platform.layout
-        make_dir(own.root)
-        own.ledger.symlink_to(make_dir(theirs.ledger))
-        own.audit.symlink_to(make_dir(theirs.audit))
-    return found
 
 
 async def _generate(platform: Platform, work: Path, spec: bytes, examples: bytes) -> None:
@@ -251,11 +217,13 @@ async def _generate(platform: Platform, work: Path, spec: bytes, examples: bytes
     make_dir(work)
     write_file(work / "spec.yaml", spec)
     write_file(work / _EXAMPLES, examples)
+    environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    environment |= {"LOOPAI_SANDBOX__REQUIRE": platform.config.sandbox.require, "TMPDIR": str(work)}
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-P", "-m", "loopai_runtime", "generate", str(work / "spec.yaml")),
         *("--data-dir", str(work / "data"), "--output", "json"),
         cwd=work,
-        env=_surroundings(platform, work),
+        env=environment,
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,

@@ -448,28 +448,7 @@ class Oracle(Section):
     )
 
 
-class PlatformWriter(Section):
-    """Whoever runs the platform pays for it, so no specification chooses it."""
-
-    model: str | None = Field(
-        None, min_length=1, description="a language model that also writes the platform's programs; null: none"
-    )
-    api_base: Url | None = Field(None, description="where it is, instead of its provider's own address")
-    price_in: float | None = Field(
-        None, ge=0, description="US dollars for a million tokens in; null: what litellm knows"
-    )
-    price_out: float | None = Field(None, ge=0, description="US dollars for a million tokens out; with price_in")
-    max_cost_usd: float = Field(1.0, ge=0, description="US dollars that one program may cost")
-
-    @model_validator(mode="after")
-    def _both_prices(self) -> Self:
-        if (self.price_in is None) != (self.price_out is None):
-            raise ValueError("price_in and price_out go together")
-        return self
-
-
 class Central(Section):
-    writer: PlatformWriter = PlatformWriter()
     database_url: Key | None = Field(
         None,
         description="the platform's database, such as postgresql+psycopg://user:password@host/name; null: SQLite "

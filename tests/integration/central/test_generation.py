@@ -14,9 +14,6 @@ from tests.integration.central.conftest import PlatformProcess, running
 from tests.integration.conftest import EXAMPLES, Loopai
 
 from loopai_runtime import yamldoc
-from loopai_runtime.events import verify
-from loopai_runtime.layout import Layout
-from loopai_runtime.testing import ScriptedLLM
 
 WORDS = {"a": "one", "b": "two", "c": "three", "d": "four"}
 ROWS = [{"input": {"text": f"{letter}{n}"}, "output": word} for letter, word in WORDS.items() for n in range(6)]
@@ -163,58 +160,3 @@ def wait_for(what: Callable[[], bool]) -> None:
     while not what():
         assert time.monotonic() < until
         time.sleep(0.02)
-
-
-ANIMALS = ["otter", "heron", "badger", "lynx", "marten", "stoat", "osprey", "newt", "adder", "vole"]
-TOOLS = ["chisel", "rasp", "awl", "plane", "mallet", "clamp", "auger", "scribe", "vice", "gouge"]
-WRITTEN = f"""```python
-ANIMALS = {set(ANIMALS)!r}
-
-
-def answer(input_data):
-    animal = input_data["text"].split()[-1] in ANIMALS
-    return ("animal" if animal else "tool"), 0.95, "what the word names"
-```"""
-
-
-def test_a_model_of_the_platforms_own_writes_too_on_its_books(tmp_path: Path) -> None:
-    """Each word is met once: what it names no offline candidate can know."""
-    rows = [
-        {"input": {"text": f"a {word}"}, "output": kind}
-        for kind, words in (("animal", ANIMALS), ("tool", TOOLS))
-        for word in words
-    ]
-    changes: dict[str, Any] = {
-        "examples": rows,
-        "output_schema": {"type": "string", "enum": ["animal", "tool"]},
-        "description": "What a word names",
-    }
-    root = tmp_path / "data"
-    with ScriptedLLM(lambda _body: WRITTEN) as model, ScriptedLLM([]) as elsewhere:
-        settings = {
-            "LOOPAI_CENTRAL__WRITER__MODEL": "openai/scripted",
-            "LOOPAI_CENTRAL__WRITER__API_BASE": model.api_base,
-            "LOOPAI_CENTRAL__WRITER__PRICE_IN": "1.0",
-            "LOOPAI_CENTRAL__WRITER__PRICE_OUT": "2.0",
-            "OPENAI_API_KEY": "the-platforms-own",
-        }
-        with running(root, **settings) as platform:
-            theirs = {"strategy": "llm", "api_base": elsewhere.api_base, "max_cost_usd": 1e6, "prices": None}
-            at = put(platform, "words", **changes, generate=theirs)
-            _, _, headers = platform.call("POST", at)
-            done = ended(platform, headers["location"])
-            metadata = platform.call("GET", "/api/v1/artifacts/words/v1/metadata")[1]["metadata"]
-    assert elsewhere.requests == []
-    assert done["state"] == "done", done
-    assert model.requests[0].headers["authorization"] == "Bearer the-platforms-own"
-    layout = Layout(root)
-    assert (metadata["synthesis_strategy"], metadata["llm_model"]) == ("llm", "openai/scripted")
-    spent = sum(line.get("usd", 0.0) for line in lines_of(layout.ledger))
-    assert spent == pytest.approx(metadata["generation_cost"])
-    assert spent > 0
-    assert any(line["kind"] == "generate.send" for line in lines_of(layout.audit))
-    assert verify(layout) == []
-
-
-def lines_of(place: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for path in sorted(place.glob("*.jsonl")) for line in path.read_text().splitlines()]
