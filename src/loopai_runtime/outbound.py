@@ -13,6 +13,7 @@ import time
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -22,6 +23,7 @@ import httpx
 from loopai_runtime.config.sections import is_loopback as is_loopback
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Iterator
 
 MAX_BODY = 8 * 2**20
@@ -72,12 +74,15 @@ def place_of(url: str) -> str:
 
 
 class Outbound(httpx.BaseTransport):
-    """Sends a request and reads its answer whole. Raises Refused and httpx's own errors."""
+    """Sends a request and reads its answer whole. Raises Refused and httpx's own errors.
+
+    Each exchange has a connection of its own, which no other thread knows. One pool for all would hand a
+    connection on in the moment between an answer's end and its closing: the next exchange would have no watch,
+    and its socket closed, or its number given to another, while it waits.
+    """
 
     def __init__(self, max_body: int = MAX_BODY) -> None:
         self._max_body = max_body
-        self._transports: dict[str | None, httpx.HTTPTransport] = {}
-        self._lock = threading.Lock()
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         note = _exchange.get() or Exchange()
@@ -88,7 +93,8 @@ class Outbound(httpx.BaseTransport):
         request.headers["Accept-Encoding"] = "identity"
         request.extensions = {**request.extensions, "trace": watch.see}
         try:
-            return self._exchange(request, note, watch)
+            with httpx.HTTPTransport(verify=self._trusted, proxy=_proxy(str(request.url))) as connection:
+                return self._exchange(connection, request, note, watch)
         except Refused as exc:
             note.why = str(exc)
             raise
@@ -101,8 +107,15 @@ class Outbound(httpx.BaseTransport):
         finally:
             watch.end()
 
-    def _exchange(self, request: httpx.Request, note: Exchange, watch: _Watch) -> httpx.Response:
-        response = self._transport(str(request.url)).handle_request(request)
+    @cached_property
+    def _trusted(self) -> ssl.SSLContext:
+        """Read from disk once: it takes longer than an exchange."""
+        return httpx.create_ssl_context()
+
+    def _exchange(
+        self, connection: httpx.HTTPTransport, request: httpx.Request, note: Exchange, watch: _Watch
+    ) -> httpx.Response:
+        response = connection.handle_request(request)
         try:
             note.status, note.retry_after = response.status_code, response.headers.get("Retry-After")
             if response.has_redirect_location:
@@ -122,21 +135,6 @@ class Outbound(httpx.BaseTransport):
         # The body is here whole, however it was framed on the wire.
         headers = [(k, v) for k, v in response.headers.multi_items() if k.lower() != "transfer-encoding"]
         return httpx.Response(response.status_code, headers=headers, content=bytes(body), request=request)
-
-    def _transport(self, url: str) -> httpx.HTTPTransport:
-        proxy = _proxy(url)
-        with self._lock:
-            if proxy not in self._transports:
-                # A connection an exchange, as the watch needs to see it opened.
-                limits = httpx.Limits(max_keepalive_connections=0)
-                self._transports[proxy] = httpx.HTTPTransport(proxy=proxy, limits=limits)
-            return self._transports[proxy]
-
-    def close(self) -> None:
-        with self._lock:
-            for transport in self._transports.values():
-                transport.close()
-            self._transports.clear()
 
 
 def _proxy(url: str) -> str | None:

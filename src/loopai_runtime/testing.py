@@ -81,12 +81,16 @@ class Asked:
         return "\n".join(str(message.get("content", "")) for message in self.messages)
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128  # five callers at once would wait a second and more where the machine is busy
+
+
 class _Served:
     """A server on loopback; a context manager."""
 
     def __init__(self, handler: type[BaseHTTPRequestHandler]) -> None:
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), handler)
         self._stopped = threading.Event()
 
     @property

@@ -54,7 +54,7 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 def asking(layout: Layout) -> Callable[..., Model]:
     def make(llm: ScriptedLLM, name: str = MODEL, cap: float = math.inf, **more: Any) -> Model:
         options = {"prices": PRICES, "timeout_s": 10.0} | {
-            key: more.pop(key) for key in ("prices", "timeout_s", "api_key") if key in more
+            key: more.pop(key) for key in ("prices", "timeout_s", "attempt_s", "api_key") if key in more
         }
         return Model(Endpoint(name, llm.api_base, **options), Ledger(layout, max_usd_per_command=cap), **more)
 
@@ -240,6 +240,14 @@ def test_a_storm_of_429_is_waited_out(asking: Callable[..., Model], layout: Layo
     with ScriptedLLM(storm) as llm:
         assert ask(asking(llm)).text == "at last"
     assert [entry.state for entry in read(layout)] == ["released"] * 3 + ["spent"]
+
+
+def test_a_call_that_hangs_is_made_again(asking: Callable[..., Model], layout: Layout) -> None:
+    with ScriptedLLM([Says("never", delay_s=3600), "at last"]) as llm:
+        assert ask(asking(llm, timeout_s=120.0, attempt_s=1.5)).text == "at last"
+    hung, answered = read(layout)
+    assert (hung.state, hung.usd) == ("spent", hung.most_usd)  # nobody knows whether the provider worked on it
+    assert answered.usd < answered.most_usd
 
 
 def test_retry_after_is_honoured_within_the_time_there_is(asking: Callable[..., Model]) -> None:

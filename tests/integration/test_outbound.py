@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import gzip
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx
 import pytest
@@ -87,6 +90,42 @@ def test_the_whole_exchange_has_one_deadline(play: Callable[[socket.socket], Non
         assert 0.5 < time.monotonic() - started < 60  # what drips does so for minutes, and silence has no end
     assert seen.late
     assert seen.sent
+
+
+@pytest.fixture
+def hasty() -> Iterator[None]:
+    """Threads that give way to each other at every opportunity."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.mark.usefixtures("hasty")
+def test_an_exchange_never_takes_over_the_connection_of_another() -> None:
+    came: list[tuple[str, int]] = []
+
+    class Keeps(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"  # connections are left open, for whoever asks again
+
+        def do_GET(self) -> None:
+            came.append(self.client_address)
+            self.wfile.write(OK)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    def ask(url: str, http: httpx.Client) -> None:
+        for _ in range(50):
+            assert http.get(url, timeout=60).text == "ok"
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Keeps) as there, client() as http, ThreadPoolExecutor(8) as crowd:
+        threading.Thread(target=there.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{there.server_address[1]}/"
+        for asked in [crowd.submit(ask, url, http) for _ in range(8)]:
+            asked.result()
+        there.shutdown()
+    assert len(came) == len(set(came)) == 400
 
 
 def test_redirects_are_not_followed() -> None:

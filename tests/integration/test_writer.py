@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import threading
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -29,6 +30,9 @@ from loopai_runtime.synthesis.strategy import Problem, Synthesis
 from loopai_runtime.testing import Failure, Says, ScriptedLLM
 
 from .conftest import Loopai
+
+# litellm loads parts of itself at its first call, and pydantic warns of them; outside of tests that is silenced.
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
 
 WORDS = {
     "refund": "refund money reimburse payback chargeback overcharged invoice billed",
@@ -262,6 +266,19 @@ def test_a_budget_of_time_ends_a_model_that_thinks_for_ever(made: Any, layout: L
     assert any("wrote no program" in note for note in result.notes), result.notes
     assert result.artifact.synthesis_strategy != "llm"
     assert len(made.llm.requests) <= 4  # those that were under way; no repair, no signs
+
+
+def test_what_a_model_has_written_within_its_time_is_judged(made: Any) -> None:
+    first = threading.Event()
+
+    def script(_body: dict[str, Any]) -> Says:
+        quick = not first.is_set()
+        first.set()
+        return Says(GOOD, delay_s=0 if quick else 3600)
+
+    result = made(script, budget_s=10.0)
+    assert any("was cut short: the time was over" in note for note in result.notes), result.notes
+    assert any("1 of" in note and "programs run" in note for note in result.notes), result.notes
 
 
 def test_a_budget_that_offline_candidates_have_used_up_asks_no_model(made: Any) -> None:

@@ -471,6 +471,12 @@ class Llm(Section):
     max_usd_per_day: float | None = Field(
         10.0, ge=0, description="US dollars a UTC day for all calls to language models; null: no limit"
     )
+    timeout_sec: float = Field(
+        120.0,
+        gt=0,
+        le=600,
+        description="seconds that one call for a program may take; one that takes longer is made once more",
+    )
 
 
 class Logging(Section):

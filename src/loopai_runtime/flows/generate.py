@@ -66,11 +66,11 @@ def generate(
 ) -> Generated:
     """Write, check and store a new version of the task in `loaded`.
 
-    After `budget_s` seconds, and on KeyboardInterrupt, the best candidate so far is taken; where a model writes
-    too, half of them are for the offline candidates. `progress(what, share)` hears what is going on, `share` in
-    [0, 1] or None. Raises SpecError for examples that do not fit, Busy if the task is locked, PolicyRefused or
-    ProgramError if the program that was written does not run, StorageError. A version that misses its targets is
-    stored all the same, as a draft.
+    After `ask.budget_s` seconds, and on KeyboardInterrupt, the best candidate so far is taken. Where a model
+    writes too, the offline candidates have half of what is left when it is their turn, and it has the rest.
+    `progress(what, share)` hears what is going on, `share` in [0, 1] or None. A version that misses its targets is
+    stored all the same, as a draft. Raises SpecError for examples that do not fit, Busy if the task is locked,
+    PolicyRefused or ProgramError if the program that was written does not run, StorageError.
     """
     ask = ask or Ask()
     show = progress or (lambda _what, _share: None)
@@ -80,6 +80,8 @@ def generate(
         show("reading examples", None)
         seed = spec.generate.seed if ask.seed is None else ask.seed
         writer = writer_of(spec, layout, config, ask)
+        if writer is not None:
+            writer.answer_by(started + ask.budget_s)
         examples = examples_of(loaded, layout, config, ask, seed, writer)
         written = write(loaded, layout, config, ask, examples, writer, show, started=started)
         show("storing", None)
@@ -102,10 +104,13 @@ def write(
     spec, seed = loaded.spec, loaded.spec.generate.seed if ask.seed is None else ask.seed
     unlabelled = some(example_files.load_unlabelled(loaded, layout.vault), seed)
     problem = problem_of(spec, examples, config, unlabelled)
-    synthesis = synthesized(spec, problem, config, ask, seed, writer, show)
-    others = range(seed + 1, seed + ask.variance)
-    more = [Run.of(at, synthesized(spec, problem, config, ask, at, writer, show)) for at in others]
-    spread = [Run.of(seed, synthesis), *more]
+    until = started + ask.budget_s
+    runs: list[tuple[int, Synthesis]] = []
+    for to_come in range(ask.variance, 0, -1):  # each with its share of the time that is left
+        now, at = time.monotonic(), seed + len(runs)
+        share = now + (until - now) / to_come
+        runs.append((at, synthesized(spec, problem, config, ask, at, writer, show, share)))
+    synthesis, spread = runs[0][1], [Run.of(at, one) for at, one in runs]
     synthesis, why = tempered(synthesis, examples)
     show("measuring in the sandbox", None)
     latency, survey = measure(synthesis, spec, examples, unlabelled, config)
@@ -185,16 +190,19 @@ def synthesized(
     seed: int,
     writer: Writer | None,
     show: Callable[[str, float | None], None],
+    until: float,
 ) -> Synthesis:
-    """The best program: of the offline candidates, and of a language model where there is one."""
+    """The best program: of the offline candidates, and of a language model where there is one, by `until`."""
     strategy = ask.strategy or spec.generate.strategy
-    until = time.monotonic() + ask.budget_s
+    left_s = max(0.0, until - time.monotonic())
+    if writer is not None:
+        writer.answer_by(until)
     try:
         offline: Synthesis | None = synthesize(
             problem,
             strategy="auto" if strategy == "llm" else strategy,
             seed=seed,
-            budget_s=ask.budget_s / 2 if writer and writer.may_spend else ask.budget_s,
+            budget_s=left_s / 2 if writer and writer.may_spend else left_s,
             progress=lambda step: show(step.what, step.share),
         )
     except SpecError as error:
@@ -215,7 +223,6 @@ def synthesized(
             timeout_ms=timeout_ms,
             memory_mb=config.execution.memory_mb,
             progress=lambda what: show(what, None),
-            until=until,
         )
     if made is None:
         for note in writer.notes:

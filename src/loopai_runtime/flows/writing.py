@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import asdict, dataclass
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal
@@ -26,9 +27,6 @@ if TYPE_CHECKING:
     from loopai_runtime.sandbox import SyncPool
     from loopai_runtime.synthesis.strategy import Problem, Synthesis
     from loopai_runtime.synthesis.writer.write import Prompts
-
-TIMEOUT_S = 600.0
-"""Of one answer: a program is a long one, and some models think for minutes first."""
 
 
 @dataclass(frozen=True)
@@ -65,12 +63,19 @@ class Writer:
         self._cap = max_cost_usd
         options = spec.generate
         prices = Prices(options.prices.input, options.prices.output) if options.prices else None
-        self.endpoint = Endpoint(model, api_base=options.api_base, prices=prices, timeout_s=TIMEOUT_S)
+        once = config.llm.timeout_sec
+        self.endpoint = Endpoint(
+            model, api_base=options.api_base, prices=prices, timeout_s=2 * once, attempt_s=once
+        )
         self._ledger = Ledger(
             layout, spec.task_id, max_usd_per_command=max_cost_usd, max_usd_per_day=config.llm.max_usd_per_day
         )
         self._counted: Counted | None = None
         self.notes: list[str] = []
+
+    def answer_by(self, until: float) -> None:
+        """Ask nothing more, and wait for no answer, from `until` (`time.monotonic()`) on."""
+        self.model().until = until
 
     @property
     def may_spend(self) -> bool:
@@ -112,16 +117,14 @@ class Writer:
         timeout_ms: int,
         memory_mb: int,
         progress: Callable[[str], None],
-        until: float = math.inf,
     ) -> Synthesis | None:
         """The better of what the model writes and the offline candidate, which stands wherever the model cannot be
-        asked: `notes` then say why. It is asked nothing more from `until` (`time.monotonic()`) on."""
+        asked: `notes` then say why."""
         if not self.may_spend:
             self.notes.append(
                 f"{self.endpoint.model} was not asked: max_cost_usd is 0; the offline candidates it is"
             )
             return offline
-        self.model().until = until
         bench = Bench(pool, Schema(problem.output_schema).accepts, timeout_ms, memory_mb)
         try:
             made, asked = compete(
@@ -145,6 +148,8 @@ class Writer:
             said.append(f"{model} wrote no program: {asked.stopped}; the offline candidates it is")
         elif asked.stopped:
             said.append(f"{model} was not asked further: {asked.stopped}")
+        if late := self.model().late:
+            said.append(f"{model} was cut short: the time was over before {late} of its answers had come")
         if asked.no_signs:
             said.append(f"{model} named no signs for the linear model: {asked.no_signs}")
         if asked.running or self.usd:
@@ -197,13 +202,15 @@ class Counted:
         self.until = math.inf
         self.calls = 0
         self.cached = 0
+        self.late = 0
+        """Asked for, and not there when the time was over."""
 
     def ask(self, messages: Sequence[dict[str, Any]], **options: Any) -> Reply:
         """As `Model.ask`."""
         try:
             reply = self._model.ask(messages, until=self.until, **options)
         except ModelError:
-            self._count(cached=False)
+            self._count(cached=False, late=time.monotonic() >= self.until)
             raise
         self._count(reply.spent.cached)
         return reply
@@ -211,8 +218,9 @@ class Counted:
     def most_usd(self, messages: Sequence[dict[str, Any]], max_tokens: int) -> float:
         return self._model.most_usd(messages, max_tokens)
 
-    def _count(self, cached: bool) -> None:
+    def _count(self, cached: bool, late: bool = False) -> None:
         with self._lock:
+            self.late += late
             self.calls += not cached
             self.cached += cached
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
@@ -57,7 +58,8 @@ class Purse(Protocol):
 class Endpoint:
     """A model by its name for litellm, at its provider's own address or at `api_base`.
 
-    `prices` win over what litellm knows. `timeout_s` bounds one `ask` as a whole: retries, waiting and all.
+    `prices` win over what litellm knows. `timeout_s` bounds one `ask` as a whole: retries, waiting and all;
+    `attempt_s` each call of it, so that one that hangs is made again.
     """
 
     model: str
@@ -65,6 +67,7 @@ class Endpoint:
     api_key: SecretStr | None = None
     prices: Prices | None = None
     timeout_s: float = 60.0
+    attempt_s: float = math.inf
 
     @property
     def base(self) -> str | None:

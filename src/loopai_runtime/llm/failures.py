@@ -38,7 +38,7 @@ def failure(
         return CallFailed(f"{where} {exchange.why}", "check api_base", retry=False, billed=sent)
     if exchange.late:
         hint = "try again, or ask a faster model"
-        return CallFailed(f"{where} did not answer within {timeout_s:.3g} s", hint, retry=False, billed=sent)
+        return CallFailed(f"{where} did not answer within {timeout_s:.3g} s", hint, retry=True, billed=sent)
     if exchange.broken:
         said = "broke the connection off" if sent else "cannot be reached"
         # Where nobody listens on this machine, nobody will in a second.

@@ -176,7 +176,7 @@ class Model:
                 max_tokens=max_tokens,
                 temperature=temperature,
                 response_format=form.response_format if form and held else None,
-                timeout_s=max(0.05, until - time.monotonic()),
+                timeout_s=max(0.05, min(self.endpoint.attempt_s, until - time.monotonic())),
             )
             usd, told, wrote, excess = charge(answer, messages, prices, max_tokens, most)
             spent = Spent(self.endpoint.model, told, wrote, usd, False, time.monotonic() - started)
