@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import mail
+import writer
 import yaml
 from players import TASK, Customers, Edge, Line, Platform, loopai, until
 
@@ -152,8 +153,9 @@ def stays(edge: Edge, customers: Customers, version: int, tell: Told) -> None:
 
 def full(root: Path, tell: Told) -> None:
     """Raises Stuck where anything does not happen."""
-    with oracle() as knows, ExitStack() as stack:
-        platform = Platform("platform", root / "platform", execution={"worker_count": 1}).start()
+    with oracle() as knows, writer.llm() as llm, ExitStack() as stack:
+        asked = {"model": writer.MODEL, "api_base": llm.api_base}
+        platform = Platform("platform", root / "platform", execution={"worker_count": 1}, llm=asked).start()
         stack.callback(platform.stop)
         line = stack.enter_context(Line(platform))
         author = root / "author"
@@ -176,6 +178,7 @@ def full(root: Path, tell: Told) -> None:
         tell("customers", "begin to write about lockers, wallets and passkeys")
         until("the platform's v2", lambda: 2 in versions(platform))
         tell("platform", "has seen both shops fail, and has published v2")
+        bill(platform, 2, tell)
         until("shop-1 lets v2 answer", lambda: there[0].has("rollout.advanced", version=2))
         platform.kill()
         tell("platform", "is killed")
@@ -209,6 +212,22 @@ def whole_spec() -> dict[str, Any]:
 def versions(platform: Platform) -> set[int]:
     found = platform.ask("GET", f"/api/v1/artifacts/{TASK}/versions")["versions"]
     return {each["version"] for each in found}
+
+
+def bill(platform: Platform, version: int, tell: Told) -> None:
+    """Who wrote programs for a version, which of them it is, and what the language model has cost."""
+    made = platform.ask("GET", f"/api/v1/artifacts/{TASK}/v{version}/metadata")["metadata"]
+    tried = [each["name"] for each in made["candidates"]]
+    spent = json.loads(loopai(platform.root, "analyze", TASK, "--cost", "-o", "json"))
+    calls = sum(line["calls"] for line in spent["spent"])
+    tell("platform", f"v{version} won as “{made['learner']}” of: {'; '.join(tried)}", candidates=tried)
+    tell(
+        "platform",
+        f"{writer.MODEL} was asked {calls} times for ${spent['spent_usd']:.4f}",
+        calls=calls,
+        usd=spent["spent_usd"],
+        generation_cost=made["generation_cost"],
+    )
 
 
 def ended(platform: Platform, *states: str) -> int:

@@ -91,6 +91,12 @@ def test_an_edge_on_its_own_improves_and_only_a_better_version_gets_through(tmp_
 def test_a_platform_and_three_edges_through_a_kill_and_an_absence(tmp_path: Path) -> None:
     told = play(tmp_path / "story", "--full")
     assert told[-1]["what"] == "the story is over"
+    (tried,) = [line["candidates"] for line in told if "candidates" in line]
+    assert "written" in tried  # by the language model, whichever of them won
+    assert len(tried) > 2
+    (bill,) = [line for line in told if "usd" in line]
+    assert bill["calls"] >= 7  # six programs, and signs for the linear model
+    assert bill["usd"] == bill["generation_cost"] > 0
     for name in ("shop-1", "shop-2"):
         assert_the_better_one_serves_and_the_bad_one_is_out(Layout(tmp_path / "story" / name))
     late = Layout(tmp_path / "story" / "shop-3")

@@ -1,37 +1,33 @@
 """Writing programs for those who ask: `loopai generate` in a process and a data directory of its own, for each.
 
 The specification is a tenant's, so nothing that it names is read, asked or run here: examples are those that were
-uploaded, no file is opened, no model and no oracle is asked. What comes out is published like any upload.
+uploaded, no file is opened, no oracle is asked, and no model but the operator's. What comes out is published
+like any upload.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import os
 import shutil
-import signal
-import sys
 import uuid
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import insert, select, update
 
-from loopai_runtime import jsonl
 from loopai_runtime.artifacts import archive
 from loopai_runtime.artifacts.store import ArtifactStore
+from loopai_runtime.central import writing
 from loopai_runtime.central.audit import note
 from loopai_runtime.central.db.tables import generations, tasks
-from loopai_runtime.errors import Busy, InputError, LoopaiError, NotFound
+from loopai_runtime.errors import Busy, LoopaiError, NotFound
 from loopai_runtime.http.problem import Refused
-from loopai_runtime.layout import Layout, make_dir, write_file
+from loopai_runtime.layout import Layout
 from loopai_runtime.models import utc_now
-from loopai_runtime.synthesis import specfile
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from pathlib import Path
 
     from loopai_runtime.artifacts.store import Stored
     from loopai_runtime.central.access import Caller
@@ -43,12 +39,6 @@ log = logging.getLogger(__name__)
 
 _AT_ONCE = 1
 _MOST_WAITING = 100
-_LONGEST_S = 900.0
-_MISSED = 3  # the exit code of a program that misses its targets: a draft
-_KEPT_OUTPUT = 64 * 1024
-_EXAMPLES, _ROW = "examples.jsonl", {"input", "output"}
-_ELSEWHERE = ("examples_from", "unlabelled_from")
-_PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TZ")
 
 
 class Generations:
@@ -85,7 +75,7 @@ class Generations:
         Raises NotFound, InputError, SpecError, Busy, Refused (409) where one is being written for the task.
         """
         spec = await self._platform.thread(self.spec, caller.tenant_id, task_id)
-        files = await self._platform.thread(_sound, spec, task_id, examples)
+        files = await self._platform.thread(writing.sound, spec, task_id, examples, self._platform.config.llm)
         place = (caller.tenant_id, task_id)
         if (before := self._under_way.get(place)) is not None:
             raise Refused(409, f"a program is being written for {task_id}: generation {before}")
@@ -123,7 +113,7 @@ class Generations:
         try:
             async with self._turn:
                 await self._note(generation_id, state="running", started_at=utc_now())
-                await _generate(self._platform, work, *files)
+                await writing.write(self._platform, work, *files)
                 if judge is not None:
                     written = await self._platform.thread(_written, work, task_id)
                     await judge(written)
@@ -183,71 +173,3 @@ class Generations:
 
 def _written(work: Path, task_id: str) -> Stored:
     return ArtifactStore(Layout(work / "data")).read(f"{task_id}@1")
-
-
-def _sound(spec: dict[str, Any], task_id: str, examples: list[dict[str, Any]]) -> tuple[bytes, bytes]:
-    """The specification as it is generated from, and the file of its examples. Raises InputError, SpecError."""
-    if not spec:
-        raise InputError(
-            f"{task_id} has no specification", hint=f"PUT /api/v1/tasks/{task_id} with a spec, then ask again"
-        )
-    if spec.get("name", task_id) != task_id:
-        raise InputError(f"the specification is that of {str(spec['name'])[:80]!r}", path="$.spec.name")
-    for name in _ELSEWHERE:
-        if spec.get(name):
-            raise InputError(
-                "no files are read on the platform", path=f"$.spec.{name}", hint="upload them as `examples`"
-            )
-    options = spec.get("generate") or {}
-    if isinstance(options, dict) and (options.get("model") or options.get("strategy") == "llm"):
-        raise InputError(
-            "no model is asked on the platform", path="$.spec.generate", hint="loopai generate, then loopai push"
-        )
-    own = spec.get("examples") or []
-    if not isinstance(own, list) or any(not isinstance(row, dict) or set(row) != _ROW for row in own):
-        raise InputError("examples are a list of objects with input and output", path="$.spec.examples")
-    kept = {name: value for name, value in spec.items() if name not in ("oracle", "examples", *_ELSEWHERE)}
-    text = jsonl.encode(kept | {"name": task_id, "examples_from": [{"file": _EXAMPLES}]})
-    specfile.parse(text.decode(), "spec", Path("/"))
-    return text, b"".join(jsonl.encode(row) + b"\n" for row in (*own, *examples))
-
-
-async def _generate(platform: Platform, work: Path, spec: bytes, examples: bytes) -> None:
-    """Run `loopai generate` over `work`. Raises InputError with what it says, where nothing came of it."""
-    make_dir(work)
-    write_file(work / "spec.yaml", spec)
-    write_file(work / _EXAMPLES, examples)
-    environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
-    environment |= {"LOOPAI_SANDBOX__REQUIRE": platform.config.sandbox.require, "TMPDIR": str(work)}
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-P", "-m", "loopai_runtime", "generate", str(work / "spec.yaml")),
-        *("--data-dir", str(work / "data"), "--output", "json"),
-        cwd=work,
-        env=environment,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.PIPE,
-        start_new_session=True,
-    )
-    try:
-        async with asyncio.timeout(_LONGEST_S):
-            said = await _last_of(process)
-            code = await process.wait()
-    except TimeoutError:
-        raise InputError(f"no program was written within {_LONGEST_S / 60:g} minutes") from None
-    finally:
-        with contextlib.suppress(ProcessLookupError):  # the whole of it, sandboxes too
-            os.killpg(process.pid, signal.SIGKILL)
-        await process.wait()
-    if code not in (0, _MISSED):
-        said = said.replace(f"{work}/", "")
-        lines = [line.removeprefix("error: ") for line in said.splitlines() if line.startswith("error: ")]
-        raise InputError("; ".join(lines)[:1000] or "no program was written")
-
-
-async def _last_of(process: asyncio.subprocess.Process) -> str:
-    """The end of what a process says on stderr."""
-    kept = b""
-    while process.stderr is not None and (some := await process.stderr.read(2**16)):
-        kept = (kept + some)[-_KEPT_OUTPUT:]
-    return kept.decode("utf-8", "replace")

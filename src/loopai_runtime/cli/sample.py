@@ -69,7 +69,8 @@ def sample(
         sampling__max_labels_per_day=labels,
     )
     found: list[dict[str, Any]] = []
-    run = sample_logged(settings.layout, settings.config, ref, days, None if dry_run else found.append)
+    take = None if dry_run else found.append
+    run = sample_logged(settings.layout, settings.config, ref, days, take, render.say)
     if not dry_run:
         render.rows(found, Output.JSONL if output is Output.TABLE else output)
         render.say(_total(run))

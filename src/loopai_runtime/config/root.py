@@ -59,7 +59,7 @@ class Config(Section):
     def _rules(self) -> Self:
         broken = [] if self.telemetry.privacy_mode is PrivacyMode.PERMISSIVE else self._only_permissive()
         if "adaptive" in self.sampling.strategies and not self.sampling.has_budget:
-            needs = "max_labels_per_day, precision, or max_usd_per_month with usd_per_label"
+            needs = "max_labels_per_day, precision, or max_usd_per_month"
             broken.append(("sampling.strategy", f"adaptive follows a budget: set sampling.{needs}"))
         if broken:
             text = "; ".join(f"{key} {message}" for key, message in broken)

@@ -187,7 +187,9 @@ class Sampling(Section):
     max_labels_per_day: int | None = Field(None, ge=0, description="oracle answers a day at most; null: no limit")
     max_usd_per_month: float | None = Field(None, ge=0, description="US dollars a month at most; null: no limit")
     usd_per_label: float | None = Field(
-        None, gt=0, description="what an oracle answer costs, by which max_usd_per_month limits the rate"
+        None,
+        gt=0,
+        description="what an oracle answer costs, by which max_usd_per_month limits the rate; null: as measured",
     )
     boost: float = Field(
         5.0, ge=1, le=100, description="temporal: times the rate just after a deployment or rollback"
@@ -219,8 +221,8 @@ class Sampling(Section):
     @property
     def has_budget(self) -> bool:
         """Whether the rate follows a number of labels a day."""
-        money = self.max_usd_per_month is not None and self.usd_per_label is not None
-        return money or self.max_labels_per_day is not None or self.precision is not None
+        budgets = (self.max_usd_per_month, self.max_labels_per_day, self.precision)
+        return any(budget is not None for budget in budgets)
 
 
 class Telemetry(Section):
@@ -468,6 +470,12 @@ class Central(Section):
 
 
 class Llm(Section):
+    model: str | None = Field(
+        None,
+        min_length=1,
+        description="the platform: a model, by its name for litellm, that writes programs too; null: none",
+    )
+    api_base: Url | None = Field(None, description="the platform: where it is; null: its provider's own address")
     max_usd_per_day: float | None = Field(
         10.0, ge=0, description="US dollars a UTC day for all calls to language models; null: no limit"
     )

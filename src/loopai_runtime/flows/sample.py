@@ -14,6 +14,7 @@ from loopai_runtime.artifacts.store import ArtifactStore
 from loopai_runtime.config.sections import HIGHEST_RATE, LOWEST_RATE
 from loopai_runtime.datasets import logged
 from loopai_runtime.errors import GateMissed
+from loopai_runtime.flows import label_price
 from loopai_runtime.sampling import Pace, Plan, Sampler, Seen, expected_weight
 from loopai_runtime.sampling.pace import DAY_S, labels_for
 
@@ -32,9 +33,14 @@ _GUESSED_ACCURACY = 0.9
 _COUNTED_BYTES = 64 * 2**20  # of today's log, when a server starts
 
 
-def sampling_of(artifact: ProgramArtifact, config: Config, layout: Layout) -> Sampler:
-    """How the version's executions are chosen from now on. Raises StorageError."""
-    plan = plan_of(artifact, config, changed_at(artifact, layout))
+def sampling_of(
+    artifact: ProgramArtifact, config: Config, layout: Layout, tell: Callable[[str], None] = lambda _line: None
+) -> Sampler:
+    """How the version's executions are chosen from now on; `tell` hears which setting has no effect yet.
+
+    Raises StorageError.
+    """
+    plan = plan_of(artifact, config, changed_at(artifact, layout), _price(artifact, config, layout, tell))
     pace = None
     if plan.labels_per_day:
         spent, per_second = _today(layout, artifact.task_id)
@@ -43,10 +49,22 @@ def sampling_of(artifact: ProgramArtifact, config: Config, layout: Layout) -> Sa
     return Sampler(plan, layout.secret("sampling"), pace=pace, mean=mean)
 
 
-def plan_of(artifact: ProgramArtifact, config: Config, changed: float | None = None) -> Plan:
+def _price(artifact: ProgramArtifact, config: Config, layout: Layout, tell: Callable[[str], None]) -> float | None:
+    """What a label costs, where there is a limit of money that needs to know it."""
+    if config.sampling.max_usd_per_month is None:
+        return None
+    price = label_price.usd_per_label(artifact, config, layout)
+    if price is None:
+        tell(label_price.UNKNOWN)
+    return price
+
+
+def plan_of(
+    artifact: ProgramArtifact, config: Config, changed: float | None = None, usd_per_label: float | None = None
+) -> Plan:
     """What the settings ask for. A rate that somebody gave is the most there is; budgets may choose less."""
     asked = config.sampling
-    budgets = _budgets(artifact, config)
+    budgets = _budgets(artifact, config, usd_per_label)
     free = bool(budgets) and not config.is_set("sampling.rate")
     chosen = "adaptive" in asked.strategies or asked.precision is not None
     own = min(HIGHEST_RATE, max(LOWEST_RATE, config.sampling_rate(artifact.sampling_rate)))
@@ -60,7 +78,7 @@ def plan_of(artifact: ProgramArtifact, config: Config, changed: float | None = N
     )
 
 
-def _budgets(artifact: ProgramArtifact, config: Config) -> list[float]:
+def _budgets(artifact: ProgramArtifact, config: Config, usd_per_label: float | None) -> list[float]:
     """Labels a day, by each limit that is set."""
     asked, found = config.sampling, list[float]()
     if asked.precision is not None:
@@ -68,8 +86,8 @@ def _budgets(artifact: ProgramArtifact, config: Config) -> list[float]:
         found.append(labels_for(asked.precision, accuracy, PRECISION_DAYS))
     if asked.max_labels_per_day is not None:
         found.append(float(asked.max_labels_per_day))
-    if asked.max_usd_per_month is not None and asked.usd_per_label is not None:
-        found.append(asked.max_usd_per_month / MONTH_DAYS / asked.usd_per_label)
+    if asked.max_usd_per_month is not None and usd_per_label:
+        found.append(asked.max_usd_per_month / MONTH_DAYS / usd_per_label)
     return found
 
 
@@ -225,13 +243,15 @@ def sample_logged(
     reference: str,
     days: int,
     chosen: Callable[[dict[str, Any]], None] | None = None,
+    tell: Callable[[str], None] = lambda _line: None,
 ) -> DryRun:
     """Choose among a version's executions of today (UTC) and the days before it, by the settings.
 
-    `chosen` is given each of those as `line_of` has it. Raises NotFound, GateMissed where nothing is logged.
+    `chosen` is given each of those as `line_of` has it; `tell` hears which setting has no effect yet. Raises
+    NotFound, GateMissed where nothing is logged.
     """
     artifact = ArtifactStore(layout).read(reference).artifact
-    plan = plan_of(artifact, config, changed_at(artifact, layout))
+    plan = plan_of(artifact, config, changed_at(artifact, layout), _price(artifact, config, layout, tell))
     today = datetime.now(UTC).date()
     wanted = {(today - timedelta(days=back)).isoformat() for back in range(days)}
     records = logged.records(layout, artifact.task_id, wanted)

@@ -249,7 +249,7 @@ class Traffic:
         """Raises LoopaiError where it does not load."""
         stored = self._store.read(f"{task_id}@{version}")
         # in a thread, as a budget is followed up in the day's log
-        sampling = await asyncio.to_thread(sampling_of, stored.artifact, self._config, self._layout)
+        sampling = await asyncio.to_thread(sampling_of, stored.artifact, self._config, self._layout, log.warning)
         service = Service(stored.artifact, self._deployment_id, sampling)
         await self._pool.load(service.program(stored.code, self._config))
         return Lane(service, stored.digest, await self._deferral(stored.artifact))

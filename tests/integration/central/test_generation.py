@@ -13,7 +13,9 @@ from tests.bars import within
 from tests.integration.central.conftest import PlatformProcess, running
 from tests.integration.conftest import EXAMPLES, Loopai
 
-from loopai_runtime import yamldoc
+from loopai_runtime import ledger, yamldoc
+from loopai_runtime.layout import Layout
+from loopai_runtime.testing import ScriptedLLM
 
 WORDS = {"a": "one", "b": "two", "c": "three", "d": "four"}
 ROWS = [{"input": {"text": f"{letter}{n}"}, "output": word} for letter, word in WORDS.items() for n in range(6)]
@@ -160,3 +162,21 @@ def wait_for(what: Callable[[], bool]) -> None:
     while not what():
         assert time.monotonic() < until
         time.sleep(0.02)
+
+
+def test_a_model_that_the_operator_names_takes_part_and_is_paid_from_the_platforms_ledger(tmp_path: Path) -> None:
+    code = (
+        f"def answer(input_data):\n    return {WORDS!r}.get(input_data['text'][:1], 'one'), 0.9, 'first letter'\n"
+    )
+    with ScriptedLLM([f"```python\n{code}```"]) as llm:
+        model = {"LOOPAI_LLM__MODEL": "openai/gpt-4o-mini", "LOOPAI_LLM__API_BASE": llm.api_base}
+        with running(tmp_path / "platform", **model) as platform:
+            elsewhere = {"strategy": "auto", "api_base": "http://169.254.169.254/", "send": "full"}
+            at = put(platform, "letters", examples=ROWS, generate=elsewhere)
+            row = ended(platform, platform.call("POST", at)[2]["location"])
+            assert (row["state"], row["error"]) == ("done", None)
+            made = platform.call("GET", "/api/v1/artifacts/letters/v1/metadata")[1]["metadata"]
+    assert len(llm.requests) >= 6  # one for each of the programs
+    assert made["generation_cost"] > 0
+    spent = [entry.usd for entry in ledger.read(Layout(tmp_path / "platform")) if entry.task_id == "letters"]
+    assert sum(spent) == pytest.approx(made["generation_cost"])
