@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import shutil
@@ -15,6 +17,8 @@ from typing import Any
 import pytest
 from filelock import FileLock
 from tests import nursery
+
+from loopai_runtime.cli.main import run_line
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -58,6 +62,16 @@ class Loopai:
 
     def start(self, *args: object) -> nursery.Started:
         return nursery.Started(list(map(str, args)), self.environment())
+
+
+def in_process(data_dir: Path, *args: object, **env: str) -> Done:
+    """A command in this process: most of what is tested takes less than an interpreter to start."""
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        for name, value in {"LOOPAI_DATA_DIR": str(data_dir), **env}.items():
+            patch.setenv(name, value)
+        code = run_line([*map(str, args)])
+    return Done(code, out.getvalue(), err.getvalue())
 
 
 @pytest.fixture

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
 import random
 import shutil
@@ -17,7 +15,6 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from loopai_runtime.artifacts.store import ArtifactStore
-from loopai_runtime.cli.main import run_line
 from loopai_runtime.config import Config
 from loopai_runtime.datasets import labels
 from loopai_runtime.edge.improvement_metrics import ImprovementMetrics
@@ -29,7 +26,7 @@ from loopai_runtime.layout import Layout, make_dir
 from loopai_runtime.models import VersionStatus, utc_now
 from loopai_runtime.tickets import Tickets
 
-from .conftest import Done, Loopai
+from .conftest import Done, Loopai, in_process
 from .test_server import SPAM, add
 
 ENUM = {"enum": ["spam", "ham"]}
@@ -84,16 +81,7 @@ class Task:
 
     def __call__(self, *args: object, **env: str) -> Done:
         """A command, in this process."""
-        out, err = io.StringIO(), io.StringIO()
-        with (
-            pytest.MonkeyPatch.context() as patch,
-            contextlib.redirect_stdout(out),
-            contextlib.redirect_stderr(err),
-        ):
-            for name, value in {"LOOPAI_DATA_DIR": str(self.layout.root), **env}.items():
-                patch.setenv(name, value)
-            code = run_line([*map(str, args)])
-        return Done(code, out.getvalue(), err.getvalue())
+        return in_process(self.layout.root, *args, **env)
 
     def events(self, kind: str) -> list[dict[str, Any]]:
         lines = [

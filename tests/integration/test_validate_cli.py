@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import io
 import json
 import random
 import signal
@@ -16,7 +14,6 @@ from typing import Any
 import pytest
 from tests.bars import SOAK, within
 
-from loopai_runtime.cli.main import run_line
 from loopai_runtime.config import Config
 from loopai_runtime.datasets import labels
 from loopai_runtime.datasets.live_log import LiveLog
@@ -24,7 +21,7 @@ from loopai_runtime.edge import upkeep
 from loopai_runtime.layout import Layout, make_dir
 from loopai_runtime.testing import ScriptedLLM, ScriptedOracle
 
-from .conftest import Done, Loopai
+from .conftest import Done, Loopai, in_process
 from .test_server import SPAM, add
 
 ENUM = {"enum": ["spam", "ham"]}
@@ -92,16 +89,7 @@ class Task:
 
     def run(self, *args: object, **env: str) -> Done:
         """`loopai validate mail`, in this process: most of what is tested takes less than an interpreter to start."""
-        out, err = io.StringIO(), io.StringIO()
-        with (
-            pytest.MonkeyPatch.context() as patch,
-            contextlib.redirect_stdout(out),
-            contextlib.redirect_stderr(err),
-        ):
-            for name, value in {"LOOPAI_DATA_DIR": str(self.layout.root), **env}.items():
-                patch.setenv(name, value)
-            code = run_line(["validate", "mail", "-o", "json", *map(str, args)])
-        return Done(code, out.getvalue(), err.getvalue())
+        return in_process(self.layout.root, "validate", "mail", "-o", "json", *args, **env)
 
 
 def script(tmp_path: Path, code: str = "") -> list[str]:

@@ -32,7 +32,7 @@ def show(layout: Layout, task: str | None, days: int | None, model: str | None, 
     elif output is Output.CSV:
         render.rows([_flat(one)], output)
     else:
-        render.out(render.as_json(one.as_dict(), indent=2 if output is Output.JSON else None))
+        render.document(one.as_dict(), output)
 
 
 def _flat(one: Costs) -> dict[str, Any]:

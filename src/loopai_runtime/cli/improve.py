@@ -46,7 +46,7 @@ def improve(
 
     Exits 0 where nothing is to be done, 3 where nothing better came of it or there is nothing to judge on.
     """
-    from loopai_runtime.cli.render import as_json, out, progress, record, say
+    from loopai_runtime.cli.render import document, progress, record, say
     from loopai_runtime.flows.improve import improve as run_flow
 
     settings = options.settings(data_dir, config)
@@ -64,7 +64,7 @@ def improve(
     if output is Output.TABLE:
         _report(result)
     elif output in (Output.JSON, Output.JSONL):
-        out(as_json(result.as_dict(), indent=2 if output is Output.JSON else None))
+        document(result.as_dict(), output)
     else:
         names = ("id", "task_id", "base", "state", "version", "reason", "labels", "usd")
         record({name: getattr(result, name) for name in names}, output)
@@ -150,13 +150,13 @@ def show(
     config: options.ConfigFile = None,
 ) -> None:
     """Show what was seen and what was tried."""
-    from loopai_runtime.cli.render import as_json, out, record, rows, say
+    from loopai_runtime.cli.render import document, record, rows, say
     from loopai_runtime.tickets import Tickets
 
     settings = options.settings(data_dir, config)
     found = Tickets(settings.layout).show(ticket)
     if output is not Output.TABLE:
-        out(as_json(found.as_dict(), indent=2 if output is Output.JSON else None))
+        document(found.as_dict(), output)
         return
     record(found.as_dict(whole=False), output)
     columns = {"pattern": "failures", "count": "count", "share": "of checked", "words": "words of the inputs"}

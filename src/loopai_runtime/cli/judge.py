@@ -197,7 +197,7 @@ def why(
     if output is not Output.TABLE:
         full = {"task_id": executor.artifact.task_id, "version": line["version"], "output": line["output"]}
         full |= {"confidence": line.get("confidence"), "why": reasons}
-        render.out(render.as_json(full, indent=2 if output is Output.JSON else None))
+        render.document(full, output)
         return
     confidence = f" (confidence {line['confidence']:.3f})" if "confidence" in line else ""
     answer = render.as_json(line["output"], indent=None)

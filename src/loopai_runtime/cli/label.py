@@ -38,7 +38,7 @@ def label(
     Each label is kept at once, so that quitting loses nothing. Keys may come through a pipe. The next generate
     learns from the labels.
     """
-    from loopai_runtime.cli.render import as_json, out, say
+    from loopai_runtime.cli.render import document, say
     from loopai_runtime.flows.label import open_session
 
     session = open_session(options.settings(data_dir, config).layout, task)
@@ -52,7 +52,7 @@ def label(
         say(f"{given} labelled, {skipped} skipped, {left} left in the queue of {task}")
     else:
         counts = {"task_id": task, "labelled": given, "skipped": skipped, "left": left}
-        out(as_json(counts, indent=2 if output is Output.JSON else None))
+        document(counts, output)
 
 
 def _sit(session: Session, limit: int | None) -> None:

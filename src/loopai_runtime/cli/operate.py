@@ -32,14 +32,14 @@ def show(
     config: options.ConfigFile = None,
 ) -> None:
     """Print every setting in force. Of a secret only whether it is set."""
-    from loopai_runtime.cli.render import as_json, out, rows
+    from loopai_runtime.cli.render import document, rows
     from loopai_runtime.config import nested
 
     loaded = options.settings(data_dir, config).config
     values = loaded.shown()
     if output in (Output.JSON, Output.JSONL):
         tree = nested({key: _described(loaded, key, value, origin) for key, value in values.items()})
-        out(as_json(tree, indent=2 if output is Output.JSON else None))
+        document(tree, output)
         return
     columns = {"key": "key", "value": "value"} | ({"origin": "from"} if origin else {})
     records = [{"key": k, "value": _text(v), "origin": str(loaded.origin(k))} for k, v in values.items()]

@@ -64,7 +64,12 @@ def record(value: Mapping[str, Any], output: Output, *, title: str | None = None
     elif output is Output.CSV:
         _csv([value], None)
     else:
-        out(as_json(value, indent=2 if output is Output.JSON else None))
+        document(value, output)
+
+
+def document(value: Any, output: Output) -> None:
+    """Print one value as JSON: indented for people who asked for `json`, else on one line."""
+    out(as_json(value, indent=2 if output is Output.JSON else None))
 
 
 def cell(value: Any) -> str:

@@ -49,7 +49,7 @@ def check(
 
     Exits 2 if there are faults; each is a line with file, line and JSON path.
     """
-    from loopai_runtime.cli.render import as_json, out, rows, say
+    from loopai_runtime.cli.render import document, rows, say
     from loopai_runtime.flows.check import check as judge
 
     checked = judge(spec, options.settings(data_dir, config).layout.vault)
@@ -60,7 +60,7 @@ def check(
     elif output is Output.CSV:
         rows(checked.as_dict()["faults"], output, {"file": "", "line": "", "path": "", "message": ""})
     else:
-        out(as_json(checked.as_dict(), indent=2 if output is Output.JSON else None))
+        document(checked.as_dict(), output)
     if checked.faults:
         raise typer.Exit(2)
 
