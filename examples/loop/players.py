@@ -16,7 +16,11 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
+import httpx
 import mail
+
+from loopai_runtime import Client
+from loopai_runtime.errors import LoopaiError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -206,21 +210,13 @@ class Customers:
         self._thread.join()
 
     def _write(self) -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", self._edge.port, timeout=60)
-        while not self._over.wait(self._every_s):
-            given = mail.message(self._chance, drifted=self.drifted, bells=self.bells)
-            try:
-                connection.request("POST", f"/v1/execute/{TASK}", json.dumps({"input": given}))
-                response = connection.getresponse()
-                said = json.loads(response.read())
-            except (OSError, http.client.HTTPException) as error:
-                self.refused.append(repr(error))
-                connection.close()
-                continue
-            if response.status == 200:
-                self.answers[said["version"]] += 1
-            else:
-                self.refused.append(f"{response.status} {said}")
+        with Client(self._edge.url, timeout_s=60.0, attempts=1) as client:
+            while not self._over.wait(self._every_s):
+                given = mail.message(self._chance, drifted=self.drifted, bells=self.bells)
+                try:
+                    self.answers[client.execute(TASK, given).version] += 1
+                except (LoopaiError, httpx.HTTPError) as error:
+                    self.refused.append(repr(error))
 
 
 class Line:
