@@ -14,6 +14,7 @@ from loopai_runtime.flows.first_run import measure
 from loopai_runtime.flows.gather import gather, most_sure, tempered
 from loopai_runtime.flows.generated import Gate, Generated, Run, Written
 from loopai_runtime.flows.measure import open_pool
+from loopai_runtime.flows.settle import settled
 from loopai_runtime.flows.survey import some
 from loopai_runtime.models import (
     TaskSpecification,
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from loopai_runtime.layout import Layout
     from loopai_runtime.synthesis.examples import ExampleSet
     from loopai_runtime.synthesis.specfile import Loaded
-    from loopai_runtime.synthesis.strategy import Synthesis
+    from loopai_runtime.synthesis.strategy import Question, Synthesis
     from loopai_runtime.synthesis.writer.write import Prompts
 
 OFFLOAD_CONFIDENCE = 0.95
@@ -53,6 +54,8 @@ class Ask:
     variance: int = 1
     """With how many seeds to try it; the first one's program is kept."""
     tell: Callable[[str], None] = lambda _line: None
+    settle: Callable[[Question], str | None] | None = None
+    """Answers a question with a key of `settle.keys` or an output, None leaves it open. None: nobody is there."""
 
 
 def generate(
@@ -100,8 +103,15 @@ def write(
     started = time.monotonic() if started is None else started
     spec, seed = loaded.spec, loaded.spec.generate.seed if ask.seed is None else ask.seed
     unlabelled = some(example_files.load_unlabelled(loaded), seed)
+
+    def make(examples: ExampleSet) -> Synthesis:
+        problem = problem_of(spec, examples, config, unlabelled)
+        return synthesized(spec, problem, config, ask, seed, writer, show)
+
+    synthesis = make(examples)
+    if ask.settle is not None:
+        examples, synthesis = settled(loaded, layout, examples, synthesis, ask.settle, ask.tell, make)
     problem = problem_of(spec, examples, config, unlabelled)
-    synthesis = synthesized(spec, problem, config, ask, seed, writer, show)
     others = range(seed + 1, seed + ask.variance)
     more = [Run.of(at, synthesized(spec, problem, config, ask, at, writer, show)) for at in others]
     spread = [Run.of(seed, synthesis), *more]
