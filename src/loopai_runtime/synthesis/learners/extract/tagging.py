@@ -226,7 +226,7 @@ def chosen(values: list[tuple[int, int, int, int, int]], behind: Any) -> list[tu
             at += 1
             if at in chains:
                 for chain in chains[at].values():
-                    if chain[0] > best[0]:
+                    if chain[0] >= best[0]:
                         best = chain
         total, before = best[0], best
         if start in chains:
@@ -242,7 +242,7 @@ def chosen(values: list[tuple[int, int, int, int, int]], behind: Any) -> list[tu
             ending[label] = total, value, before
     for ending in chains.values():
         for chain in ending.values():
-            if chain[0] > best[0]:
+            if chain[0] >= best[0]:
                 best = chain
     path = []
     while best[1]:
