@@ -3,13 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
-import select
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +13,7 @@ from loopai_runtime.datasets import labels, queue
 from loopai_runtime.layout import Layout
 
 from .conftest import Loopai
+from .terminal import Terminal
 from .test_server import SPAM, add
 
 ENUM = {"enum": ["spam", "ham"]}
@@ -125,36 +120,9 @@ def test_what_an_input_holds_cannot_drive_the_terminal(layout: Layout) -> None:
     assert "\x1b" not in done.err
 
 
-class Terminal:
-    """`loopai label` on a terminal of its own."""
-
-    def __init__(self, layout: Layout) -> None:
-        self.master, slave = pty.openpty()
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "loopai_runtime", "label", "mail"],
-            stdin=slave, stdout=slave, stderr=slave, env=Loopai(layout.root).environment(), start_new_session=True,
-        )  # fmt: skip
-        os.close(slave)
-        self.shown = ""
-
-    def wait_for(self, text: str) -> None:
-        deadline = time.monotonic() + 180
-        while text not in self.shown:
-            assert select.select([self.master], [], [], max(0, deadline - time.monotonic()))[0], self.shown
-            try:
-                self.shown += os.read(self.master, 4096).decode()
-            except OSError:
-                break
-        assert text in self.shown
-        self.shown = self.shown.partition(text)[2]
-
-    def press(self, keys: str) -> None:
-        os.write(self.master, keys.encode())
-
-
 def test_on_a_terminal_one_key_is_enough_and_ctrl_c_loses_nothing(layout: Layout) -> None:
     fill(layout, 4)
-    terminal = Terminal(layout)
+    terminal = Terminal(Loopai(layout.root), "label", "mail")
     terminal.wait_for("4 left")
     terminal.press("1")
     terminal.wait_for("3 left")
@@ -165,20 +133,20 @@ def test_on_a_terminal_one_key_is_enough_and_ctrl_c_loses_nothing(layout: Layout
     assert len(given(layout)) == 2  # kept at once
     terminal.process.send_signal(signal.SIGINT)
     assert terminal.process.wait(180) == 130
-    os.close(terminal.master)
+    terminal.close()
     assert given(layout) == [("mail 3", "spam", "person"), ("mail 2", "ham", "person")]
     assert left(layout) == ["mail 0", "mail 1"]
 
 
 def test_killed_in_the_middle_it_goes_on_where_it_was(layout: Layout) -> None:
     fill(layout, 3)
-    terminal = Terminal(layout)
+    terminal = Terminal(Loopai(layout.root), "label", "mail")
     terminal.wait_for("3 left")
     terminal.press("1")
     terminal.wait_for("2 left")
     terminal.process.kill()
     terminal.process.wait(180)
-    os.close(terminal.master)
+    terminal.close()
     assert len(left(layout)) == 3
     done = Loopai(layout.root)("label", "mail", stdin="12")
     assert "\n2 left" in done.err

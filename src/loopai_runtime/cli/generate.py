@@ -66,7 +66,8 @@ Variance = Annotated[
     typer.Option("--variance", metavar="N", min=1, max=50, help="Repeat with N seeds and report the spread."),
 ]
 Yes = Annotated[
-    bool, typer.Option("--yes", help="Take examples that the model makes up, where there are none, unseen.")
+    bool,
+    typer.Option("--yes", help="Ask nothing; take examples that the model makes up, if there are none, unseen."),
 ]
 Plot = Annotated[
     Path | None,
@@ -97,10 +98,15 @@ def generate(
     """Make a verified program of a specification.
 
     It is written from the examples, judged on examples it has not seen, and stored as a new version.
+    Where two readings fit the examples, and this is a terminal, it asks which is meant; the answer is kept
+    as a label of the task, from which later versions learn too.
 
     Exits 3 when the program misses the specification's targets: it is kept as a draft, and nothing changes
     for the version that serves.
     """
+    from dataclasses import replace
+
+    from loopai_runtime.cli.asking import settle, somebody
     from loopai_runtime.cli.generated import conclude, report
     from loopai_runtime.cli.plot import offload_curve, require_plotting
     from loopai_runtime.cli.render import document, progress, say
@@ -121,6 +127,8 @@ def generate(
         prompts(preview(loaded, settings.layout, settings.config, ask), output)
         return
     with progress("generating", 100) as advance:
+        if output is Output.TABLE and not yes and somebody():
+            ask = replace(ask, settle=advance.paused()(settle))
         made = run_flow(
             loaded,
             settings.layout,

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 from loopai_runtime.cli.options import Output
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from rich.console import Console, RenderableType
+    from rich.progress import Progress
 
 UNBOUNDED = 1_000_000_000  # columns
 
@@ -132,22 +133,39 @@ def console(*, stderr: bool = False) -> Console:
     )
 
 
-@contextmanager
-def progress(description: str, total: int | None = None) -> Iterator[Callable[[int | None, str | None], None]]:
-    """A progress bar on stderr when that is a terminal, else silence.
+class Bar:
+    """Progress on stderr; `bar(completed, note)`: `completed` counts from 0 to the total, either may be None."""
 
-    Yields `advance(completed, note)`: `completed` counts from 0 to `total`; either may be None.
-    """
+    def __init__(self, description: str, total: int | None, shown: Progress | None) -> None:
+        self.description, self.shown = description, shown
+        self.task = shown.add_task(description, total=total) if shown else None
+
+    def __call__(self, completed: int | None, note: str | None) -> None:
+        if self.shown is not None and self.task is not None:
+            told = printable(note) if note else self.description
+            self.shown.update(self.task, completed=completed, description=told)
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Off the terminal, for a question."""
+        if self.shown is None:
+            yield
+            return
+        self.shown.stop()
+        try:
+            yield
+        finally:
+            self.shown.start()
+
+
+@contextmanager
+def progress(description: str, total: int | None = None) -> Iterator[Bar]:
+    """A progress bar when stderr is a terminal, else silence."""
     if not sys.stderr.isatty():
-        yield lambda _completed, _note: None
+        yield Bar(description, total, None)
         return
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console(stderr=True), transient=True) as bar:
-        task = bar.add_task(description, total=total)
-
-        def advance(completed: int | None, note: str | None) -> None:
-            bar.update(task, completed=completed, description=printable(note) if note else description)
-
-        yield advance
+    with Progress(*columns, console=console(stderr=True), transient=True) as shown:
+        yield Bar(description, total, shown)

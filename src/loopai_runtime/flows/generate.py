@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from loopai_runtime.artifacts.store import ArtifactStore
@@ -14,6 +15,7 @@ from loopai_runtime.flows.first_run import measure
 from loopai_runtime.flows.gather import gather, most_sure, tempered
 from loopai_runtime.flows.generated import Gate, Generated, Run, Written
 from loopai_runtime.flows.measure import open_pool
+from loopai_runtime.flows.settle import settled
 from loopai_runtime.flows.survey import some
 from loopai_runtime.models import (
     TaskSpecification,
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
     from loopai_runtime.layout import Layout
     from loopai_runtime.synthesis.examples import ExampleSet
     from loopai_runtime.synthesis.specfile import Loaded
-    from loopai_runtime.synthesis.strategy import Synthesis
+    from loopai_runtime.synthesis.strategy import Question, Synthesis
     from loopai_runtime.synthesis.writer.write import Prompts
 
 OFFLOAD_CONFIDENCE = 0.95
@@ -53,6 +55,8 @@ class Ask:
     variance: int = 1
     """With how many seeds to try it; the first one's program is kept."""
     tell: Callable[[str], None] = lambda _line: None
+    settle: Callable[[Question], str | None] | None = None
+    """Answers a question with a key of `settle.keys` or an output, None leaves it open. None: nobody is there."""
 
 
 def generate(
@@ -103,14 +107,19 @@ def write(
     started = time.monotonic() if started is None else started
     spec, seed = loaded.spec, loaded.spec.generate.seed if ask.seed is None else ask.seed
     unlabelled = some(example_files.load_unlabelled(loaded, layout.vault), seed)
-    problem = problem_of(spec, examples, config, unlabelled)
     until = started + ask.budget_s
-    runs: list[tuple[int, Synthesis]] = []
-    for to_come in range(ask.variance, 0, -1):  # each with its share of the time that is left
-        now, at = time.monotonic(), seed + len(runs)
-        share = now + (until - now) / to_come
-        runs.append((at, synthesized(spec, problem, config, ask, at, writer, show, share)))
-    synthesis, spread = runs[0][1], [Run.of(at, one) for at, one in runs]
+
+    def make(examples: ExampleSet, at: int, to_come: int) -> Synthesis:
+        """With seed `at`, in its share of the time that is left."""
+        now, problem = time.monotonic(), problem_of(spec, examples, config, unlabelled)
+        return synthesized(spec, problem, config, ask, at, writer, show, now + (until - now) / to_come)
+
+    synthesis = make(examples, seed, ask.variance)
+    if ask.settle is not None:
+        again = partial(make, at=seed, to_come=ask.variance)
+        examples, synthesis = settled(loaded, layout, examples, synthesis, ask.settle, ask.tell, again)
+    others = [(seed + at, make(examples, seed + at, ask.variance - at)) for at in range(1, ask.variance)]
+    spread = [Run.of(at, one) for at, one in [(seed, synthesis), *others]]
     synthesis, why = tempered(synthesis, examples)
     show("measuring in the sandbox", None)
     latency, survey = measure(synthesis, spec, examples, unlabelled, config)

@@ -153,6 +153,7 @@ class Generated:
             "candidates": artifact.candidates,
             "safe_offload": self.synthesis.offload.as_dict(),
             "abstain": artifact.abstain.model_dump() if artifact.abstain else None,
+            "question": self.synthesis.question._asdict() if self.synthesis.question else None,
             "suspects": self.suspects[:MOST_SUSPECTS],
             "suggestions": [one.as_dict() for one in self.survey.suggestions],
             "warnings": [str(warning) for warning in self.examples.warnings],

@@ -204,6 +204,13 @@ class Suspect(NamedTuple):
     confidence: float
 
 
+class Question(NamedTuple):
+    """An input that programs which fit the examples answer differently, and their answers, the likeliest first."""
+
+    input: JSON
+    answers: tuple[JSON, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Synthesis:
     """The program that was chosen, and all that was learned in choosing it.
@@ -232,5 +239,7 @@ class Synthesis:
     """The rows that `predictions` are of; None: all of them."""
     unseen: Callable[[Rows], list[Prediction]] | None = field(default=None, repr=False, compare=False)
     """What a program made in the same way from all other rows answers to these; another is compared with that."""
+    question: Question | None = field(default=None, repr=False)
+    """What a person's answer to would settle which of the readings of the examples is meant."""
     disputed: Sequence[float] = field(default=(), repr=False)
     """For each unlabelled input (of the first of them) the weight of other programs that answer it otherwise."""

@@ -69,6 +69,7 @@ def write(problem: Problem, seed: int) -> Synthesis | None:
         suspects=[],
         more_examples=None,
         advice=_advice(made, problem),
+        question=made.question,
         disputed=made.disagreement,
         unseen=lambda part: [Prediction(*answer) for answer in _without(problem, part)],
     )
@@ -141,15 +142,16 @@ def _complexity(made: Transformation) -> dict[str, int]:
 def _advice(made: Transformation, problem: Problem) -> str:
     """The input whose output would settle which reading is right, and the one that most programs part on."""
     parts: list[str] = []
-    if made.separating is not None:
-        asked = jsonl.dumps(made.separating.input)
+    question = made.question
+    if question is not None:
+        answer, other, *_ = map(jsonl.dumps, question.answers)
         parts.append(
-            f"two readings fit the examples: to {asked} one answers {jsonl.dumps(made.separating.answer)},"
-            f" the other {jsonl.dumps(made.separating.other)}; an example with its output settles it"
+            f"two readings fit the examples: to {jsonl.dumps(question.input)} one answers {answer},"
+            f" the other {other}; an example with its output settles it"
         )
     if made.next_input is not None:
         value = problem.unlabelled[made.next_input]
-        if made.separating is None or value != made.separating.input:
+        if question is None or value != question.input:
             share = made.disagreement[made.next_input]
             parts.append(f"label {jsonl.dumps(value)} next: programs that fit as well part on it ({share:.0%})")
     if not parts and made.confidence < problem.accuracy_target:

@@ -11,7 +11,7 @@ import pytest
 from tests import shared_data
 
 from loopai_runtime.sandbox.pool import check
-from loopai_runtime.synthesis.learners.extract import Extract, tagging
+from loopai_runtime.synthesis.learners.extract import Extract
 from loopai_runtime.synthesis.learners.extract.extraction import Extraction
 from loopai_runtime.synthesis.learners.extract.reading import date_as, decimal_number, whole_number
 from loopai_runtime.synthesis.strategy import Calibration, Problem
@@ -263,11 +263,3 @@ def test_a_list_of_objects_is_cut_into_records_and_each_is_read(row: Callable[[i
     run = program([row(seed) for seed in range(10)])
     unseen = [row(seed) for seed in range(100, 160)]
     assert sum(run(value) == output for value, output in unseen) >= 57
-
-
-def test_of_a_thousand_characters_of_free_text_most_is_not_searched() -> None:
-    model = learn([booking(seed) for seed in range(60)]).tagger
-    assert model is not None
-    words = tagging.WORD.findall("the quick brown fox jumps over a lazy dog while nobody looks at the moon " * 14)
-    rows = tagging.hopes(*tagging.scored(words, model.tables, model.size), model.size)
-    assert len(rows) < len(words) / 5

@@ -4,6 +4,6 @@
 input.
 """
 
-from loopai_runtime.synthesis.dsl.learn import Separating, Transformation, transform
+from loopai_runtime.synthesis.dsl.learn import Transformation, transform
 
-__all__ = ["Separating", "Transformation", "transform"]
+__all__ = ["Transformation", "transform"]

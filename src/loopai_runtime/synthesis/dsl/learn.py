@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from loopai_runtime.synthesis.dsl.atoms import Pool
 from loopai_runtime.synthesis.dsl.changes import across, change, joins
@@ -26,12 +26,14 @@ from loopai_runtime.synthesis.dsl.search import Program, concatenations
 from loopai_runtime.synthesis.dsl.slices import slices
 from loopai_runtime.synthesis.dsl.views import View, delimiters, parts
 from loopai_runtime.synthesis.privacy import ANYTHING, Admission
+from loopai_runtime.synthesis.strategy import Question
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 SEARCHED = 5
 KEPT = 12
+MOST_ANSWERS = 4  # that a question offers
 
 
 def straight(
@@ -152,14 +154,6 @@ def programs(
     return [decision] if decision else []
 
 
-class Separating(NamedTuple):
-    """An input that two readings of the examples answer differently: ask for its output."""
-
-    input: Any
-    answer: str
-    other: str
-
-
 @dataclass(frozen=True)
 class Transformation:
     """A program for a task, how far to trust it, and what would settle the doubt."""
@@ -168,7 +162,7 @@ class Transformation:
     confidence: float
     form: str
     programs: list[Program | Decision] = field(repr=False)
-    separating: Separating | None
+    question: Question | None
     disagreement: list[float] = field(repr=False)
     features: dict[str, float] = field(repr=False)
     variables: dict[str, str | None] = field(repr=False)
@@ -233,7 +227,7 @@ def transform(
         confidence,
         "straight" if isinstance(best, Program) else "conditional",
         found,
-        _separating(named, found, stand, set(map(shape, rows)), unlabelled),
+        _question(named, found, stand, set(map(shape, rows)), unlabelled),
         stand.disagreement[: len(others)],
         about,
         named,
@@ -241,23 +235,23 @@ def transform(
     )
 
 
-def _separating(
+def _question(
     named: dict[str, str | None],
     found: Sequence[Program | Decision],
     stand: Standing,
     kinds: set[str],
     unlabelled: Sequence[Any],
-) -> Separating | None:
+) -> Question | None:
     """An input that the best program and a rival both answer, differently: a real one, or one that looks so."""
-    asked, answers = stand.asked, stand.answers
+    asked = stand.asked
+    rivals = [given for one, given in zip(found, stand.answers, strict=True) if one.cost - found[0].cost <= CLOSE]
     order = sorted(range(len(asked)), key=lambda at: (at >= len(unlabelled), shape(asked[at]) not in kinds))
-    for program, other in zip(found[1:], answers[1:], strict=True):
-        if program.cost - found[0].cost > CLOSE:
-            break
+    for other in rivals[1:]:
         for at in order:
-            given, rival = answers[0][at], other[at]
+            given, rival = rivals[0][at], other[at]
             if given is not None and rival is not None and given != rival:
                 made_up = {prop or "": asked[at][variable] for variable, prop in named.items()}
                 value = unlabelled[at] if at < len(unlabelled) else made_up.get("", made_up)
-                return Separating(value, given, rival)
+                more = [answers[at] for answers in rivals if answers[at] is not None]
+                return Question(value, tuple(dict.fromkeys([given, rival, *more]))[:MOST_ANSWERS])
     return None

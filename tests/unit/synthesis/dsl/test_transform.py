@@ -195,9 +195,9 @@ def test_inputs_that_are_no_texts_are_not_taken(inputs: list[Any]) -> None:
 def test_two_orders_of_day_and_month_are_told_apart_by_an_input() -> None:
     rows = [("3/3/2026", "March 3, 2026"), ("7/7/2025", "July 7, 2025")]
     made = learned(rows, unlabelled=["5/5/2024", "3/4/2024"])
-    assert made.separating is not None
-    assert made.separating.input == "3/4/2024"
-    assert {made.separating.answer, made.separating.other} == {"March 4, 2024", "April 3, 2024"}
+    assert made.question is not None
+    assert made.question.input == "3/4/2024"
+    assert set(made.question.answers) == {"March 4, 2024", "April 3, 2024"}
     assert made.next_input == 1
     assert made.disagreement[0] < 0.01
     settled = learned([*rows, ("3/4/2024", "April 3, 2024")])

@@ -191,15 +191,48 @@ def _admitted(skeleton: Skeleton, members: Sequence[Member], level: str, admissi
 def _format(skeleton: Skeleton, members: Sequence[Member], level: str, words: bool) -> Format:
     """What the members have in common; `words`: the words and numbers that all have stand as they are."""
     order, classes = skeleton
-    separators = [_between(text, spans) for text, spans in members]
-    parts = []
+    rows = [_between(text, spans) for text, spans in members]
+    separators = [_separator([row[at] for row in rows], shown, level, words) for at, shown in enumerate(classes)]
+    groups = []
     for at in range(len(order)):
-        ahead = _separator([row[at] for row in separators], classes[at], level, words)
-        after = classes[at + 1]
         values = [text[slice(*spans[at])] for text, spans in members]
-        parts += [ahead, f"(?P<f{order[at]}>{_group(values, after, level, at == len(order) - 1 and not after)})"]
-    parts.append(_separator([row[-1] for row in separators], classes[-1], level, words) or r"\s*")
-    return Format("".join(parts), tuple(sorted(order)))
+        groups.append(_group(values, classes[at + 1], level, at == len(order) - 1 and not classes[at + 1]))
+    separators[-1] = separators[-1] or r"\s*"
+    return Format(_joined(order, groups, separators, classes), tuple(sorted(order)))
+
+
+def _joined(
+    order: Sequence[int], groups: Sequence[str], separators: Sequence[str], classes: Sequence[Sequence[str]]
+) -> str:
+    """The groups between their separators.
+
+    If several groups could end in many places, trying all of them would take time that grows with a power of the
+    text's length: each but the last takes the first place after which what is fixed fits, and no other.
+    """
+    open_ends = [at for at, group in enumerate(groups) if _could_go_on(group, classes[at + 1])]
+    out = [separators[0]]
+    for at, group in enumerate(groups):
+        named = f"(?P<f{order[at]}>{group})"
+        if at in open_ends[:-1]:
+            last = open_ends[open_ends.index(at) + 1]
+            fixed = "".join(
+                a + b for a, b in zip(separators[at + 1 : last + 1], [*groups[at + 1 : last], ""], strict=True)
+            )
+            named = f"(?={named}{fixed})(?P=f{order[at]})"
+        out += [named, separators[at + 1]]
+    return "".join(out)
+
+
+_LAST = re.compile(r"(\[\^?[^\]]*\]|\\.|\.)[*+]\??$")
+_LIKE = {" ": " ", "0": "0", "a": "aAé"}
+
+
+def _could_go_on(group: str, after: Sequence[str]) -> bool:
+    """Whether what stands after a group could be part of it as well."""
+    repeated = _LAST.search(group)
+    if repeated is None:
+        return False
+    return not after or any(re.match(repeated[1], sign, re.DOTALL) for sign in _LIKE.get(after[0], after[0]))
 
 
 def _separator(texts: Sequence[str], classes: Sequence[str], level: str, words: bool) -> str:

@@ -26,6 +26,8 @@ FIRST = 40  # that every rule is tried on; the best go on
 FINALISTS = 16
 JUDGED = 300
 KEPT = 120
+ROOM = 4  # how many times as long as the longest known a value may be, or LEAST_ROOM characters
+LEAST_ROOM = 200
 _PIECE = re.compile(r"\s+|\d+|[^\W\d_]+|[\W_]")
 
 
@@ -92,8 +94,10 @@ def _candidates(spans: Sequence[tuple[str, Sequence[Span]]], many: bool, admissi
     """Rules of one pattern each, those that the examples suggest most often first."""
     seen: Counter[tuple[str, str, int]] = Counter()
     support: defaultdict[tuple[str, str, int], set[str]] = defaultdict(set)
-    for text, places in [(text, places) for text, places in spans if places][:LEARNED]:
-        for suggestion in {one for span in places[:3] for one in _suggestions(text, span)}:
+    shown = [(text, places[:3]) for text, places in spans if places][:LEARNED]
+    most = max([LEAST_ROOM, *[ROOM * (b - a) for _, places in shown for a, b in places]])
+    for text, places in shown:
+        for suggestion in {one for span in places for one in _suggestions(text, span, most)}:
             seen[suggestion] += 1
             support[suggestion].add(text)
     ranked = sorted(seen.items(), key=lambda item: (-item[1], item[0][2], item[0]))
@@ -101,26 +105,37 @@ def _candidates(spans: Sequence[tuple[str, Sequence[Span]]], many: bool, admissi
     kept = list(itertools.islice(admitted, KEPT))
     places_of: tuple[tuple[int | None, int], ...] = ((None, 0),) if many else ((0, 0), (-1, 1), (1, 2))
     return [
-        [Rule(pattern, place, named=name, cost=cost + more) for place, more in places_of]
+        [Rule(_once(pattern), place, named=name, cost=cost + more) for place, more in places_of]
         for (pattern, name, cost), _ in kept
     ]
 
 
-def _suggestions(text: str, span: Span) -> Iterator[tuple[str, str, int]]:
-    """Patterns that find this span, with what they are called and what they cost."""
+def _once(pattern: str) -> str:
+    """The pattern, looking at each run of spaces, digits or the like once, from its beginning."""
+    pattern = re.sub(r"(^|\(\?=)(\\[sd])\+", r"\1(?<!\2)\2+", pattern)
+    return re.sub(r"^\((\\\w|\[[^\]]+\])\+\)", r"(?<!\1)(\1+)", pattern)
+
+
+def _suggestions(text: str, span: Span, most: int) -> Iterator[tuple[str, str, int]]:
+    """Patterns that find this span, with what they are called and what they cost.
+
+    Where what comes after may be missing, anything is at most `most` characters: a text that has what comes before
+    many times would take time that grows with the square of its length.
+    """
     value = text[slice(*span)]
     things = [(known, name) for name, known in RECOGNISERS.items() if re.fullmatch(known, value)][:2]
     classes = [(f"(?:{known})", name, later) for later, (known, name) in enumerate(things)]
     tight = tightest([value])
     classes += [(tight, "", 2)] if tight else []
-    classes += [(".+?", "", 5)]
+    classes += [("", "", 5)]
     for left, left_cost in _lefts(text[: span.start]):
         for right, right_cost in _rights(text[span.end :]):
             for inner, name, cost in classes:
-                if inner == ".+?" and not (left and right):
+                if not inner and not (left and right):
                     continue
                 bare = 4 if not left and not name else 0
-                yield f"{left}({inner}){right}", name, cost + left_cost + right_cost + bare
+                found = inner or (".+?" if right in _ALWAYS else f".{{1,{most}}}?")
+                yield f"{left}({found}){right}", name, cost + left_cost + right_cost + bare
 
 
 def _lefts(text: str) -> Iterator[tuple[str, int]]:
@@ -137,15 +152,20 @@ def _lefts(text: str) -> Iterator[tuple[str, int]]:
         yield rf"^\s*(?:\S+\s+){{{len(words)}}}", 2
 
 
+_TEXT_END, _LINE_END = r"(?=\s*$)", r"(?=[ \t\r]*(?:\n|$))"
+_ALWAYS = (_TEXT_END, _LINE_END)
+"""What comes after every place of a text."""
+
+
 def _rights(text: str) -> Iterator[tuple[str, int]]:
     yield "", 0
     pieces = _PIECE.findall(text[:80])
     for size in range(1, min(4, len(pieces) + 1)):
         yield f"(?={_general(pieces[:size])})", size
     if not text.strip():
-        yield r"(?=\s*$)", 1
+        yield _TEXT_END, 1
     if text.lstrip(" \t\r")[:1] in ("", "\n"):
-        yield r"(?=[ \t\r]*(?:\n|$))", 2
+        yield _LINE_END, 2
 
 
 def _general(pieces: Sequence[str]) -> str:

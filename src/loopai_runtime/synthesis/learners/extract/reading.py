@@ -18,14 +18,19 @@ NUMBER_WORDS = _NUMBER_WORDS.split()
 
 
 def text_at(value: Any, path: tuple[str, ...]) -> str:
-    """One text of the input; numbers as they are written, nothing as an empty text."""
+    """One text of the input; numbers as they are written, nothing as an empty text.
+
+    Of space that is longer than any text needs only the beginning is kept: patterns would try all of it from each
+    of its characters.
+    """
     for key in path:
         value = value.get(key) if isinstance(value, dict) else None
     if isinstance(value, (list, tuple)):
-        return "\n".join([item for item in value if isinstance(item, str)])
-    return (
+        value = "\n".join([item for item in value if isinstance(item, str)])
+    text = (
         value if isinstance(value, str) else "" if value is None or isinstance(value, (bool, dict)) else str(value)
     )
+    return text if len(text) < 2000 else re.sub(r"(\s{50})\s+", r"\1", text)
 
 
 def made(change: Any, found: Any, *arguments: Any) -> Any:
@@ -75,7 +80,7 @@ def plain_number(text: str) -> Any:
     elif number.count(",") > 1 or number.count(".") > 1 or re.search(r",\d{3}$", number):
         number = re.sub(r"[.,](?=\d{3})", "", number)
     number = number.replace(",", ".")
-    return number if re.fullmatch(r"-?\d+(\.\d+)?", number) else None
+    return number if len(number) < 300 and re.fullmatch(r"-?\d+(\.\d+)?", number) else None
 
 
 def whole_number(text: str) -> Any:

@@ -11,10 +11,12 @@ _DATE = (
     rf"|(?<![A-Za-z]){_MONTH} \d{{1,2}}(?:st|nd|rd|th)?,? \d{{4}}(?!\d)"
 )
 _TIME = r"(?<!\d)\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d+)?)?(?: ?[AaPp]\.?[Mm]\b\.?)?"
-_NUMBER = r"(?<![\w.,])[-−]?\d{1,3}(?:[,.' ]\d{3})+(?:[.,]\d+)?(?!\d)|(?<![\w])[-−]?\d+(?:[.,]\d+)?(?!\d)|\d+"
+_NUMBER = (
+    r"(?<![\w.,])[-−]?\d{1,3}(?:[,.' ]\d{3}){1,9}(?:[.,]\d+)?(?!\d)|(?<![\w])[-−]?\d+(?:[.,]\d+)?(?!\d)|(?<!\d)\d+"
+)
 
 RECOGNISERS: dict[str, str] = {
-    "e-mail address": r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+",
+    "e-mail address": r"(?<![\w.+-])[\w.+-]+@[\w-]+(?:\.[\w-]+)+",
     "web address": r"https?://[^\s<>\"')]*[^\s<>\"').,;:!?]",
     "UUID": r"\b[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b",
     "date and time": r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:[.,]\d+)?)?(?:Z|[+-]\d\d:?\d\d)?",
@@ -23,14 +25,14 @@ RECOGNISERS: dict[str, str] = {
     "IP address": r"(?<![\d.])\d{1,3}(?:\.\d{1,3}){3}(?![\d.])",
     "amount of money": (
         r"(?:[$€£¥]|\b(?:USD|EUR|GBP|CHF)) ?\d[\d.,]*\d|(?:[$€£¥]) ?\d"
-        r"|\d[\d.,]* ?(?:[$€£¥]|(?:USD|EUR|GBP|CHF)\b)"
+        r"|\d[\d.,]{0,30} ?(?:[$€£¥]|(?:USD|EUR|GBP|CHF)\b)"
     ),
     "phone number": r"(?<![\w.])\+?\(?\d[\d ()./-]{6,}\d(?!\w)",
-    "percentage": r"\d+(?:[.,]\d+)? ?%",
+    "percentage": r"(?<!\d)\d+(?:[.,]\d+)? ?%",
     "hashtag or mention": r"(?<!\w)[#@]\w+",
     "identifier": r"\b[A-Z]{1,6}[-_]?\d[\dA-Z-]*\b",
     "number": _NUMBER,
-    "word in quotes": r"(?<=[\"“'])[^\"”']+(?=[\"”'])",
+    "word in quotes": r"(?<=[\"“'])[^\"“”']+(?=[\"”'])",
 }
 """By name, the most specific first."""
 

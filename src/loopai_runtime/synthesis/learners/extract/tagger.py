@@ -91,7 +91,7 @@ class Tagger:
     tables: Any = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "tables", tagging.tables(self.rows, self.size))
+        object.__setattr__(self, "tables", tagging.tables(self.rows, self.moves))
 
     @property
     def size(self) -> int:
@@ -99,7 +99,7 @@ class Tagger:
         return 2 * self.fields
 
     def tag(self, text: str) -> tuple[dict[int, list[str]], float]:
-        return tagging.tagged(text, self.tables, self.moves)
+        return tagging.tagged(text, self.tables)
 
 
 def rounds_for(count: int) -> tuple[int, ...]:

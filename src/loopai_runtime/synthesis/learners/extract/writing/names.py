@@ -40,12 +40,12 @@ def functions(leaves: Sequence[Leaf], prefix: str) -> list[str]:
 
 def groups(pattern: str, names: Mapping[int, str]) -> str:
     """A format's pattern with its groups called as the fields are."""
-    return re.sub(r"\(\?P<f(\d+)>", lambda group: f"(?P<{names[int(group[1])]}>", pattern)
+    return re.sub(r"\(\?P(<|=)f(\d+)", lambda group: f"(?P{group[1]}{names[int(group[2])]}", pattern)
 
 
 def parts(pattern: str) -> list[str]:
     """A format's pattern: each field, with what stands between it and the next."""
-    cuts = [0, *[found.start() for found in re.finditer(r"\(\?P<\w+>", pattern)][1:], len(pattern)]
+    cuts = [0, *[found.start() for found in re.finditer(r"(?:\(\?=)?\(\?P<\w+>", pattern)][1:], len(pattern)]
     return [pattern[a:b] for a, b in itertools.pairwise(cuts)]
 
 

@@ -103,7 +103,7 @@ class Section:
         """The function that reads all fields."""
         lines = [f"    found_{at} = read_format({self.formats_name(at)}, texts[{at}])" for at in self.made.formats]
         if self.made.tagger:
-            lines.append('    tagged_words = tagged("\\n".join(texts), TABLES, MOVES)')
+            lines.append('    tagged_words = tagged("\\n".join(texts), TABLES)')
         rows = []
         for plan, name in zip(self.made.plans, self.names, strict=True):
             given = {"format": f"texts, found_{plan.text}", "tagger": "tagged_words"}.get(plan.way, "texts")

@@ -12,12 +12,13 @@ if TYPE_CHECKING:
 
 FUNCTIONS = [
     tagging.properties,
+    tagging.gains,
+    tagging.packed,
     tagging.tables,
     tagging.said,
-    tagging.scored,
-    tagging.best_path,
-    tagging.hopes,
-    tagging.labelled,
+    tagging.gained,
+    tagging.possible,
+    tagging.chosen,
     tagging.tagged,
 ]
 
@@ -34,14 +35,17 @@ def constants(model: Tagger) -> str:
     return _TABLE.format(
         kinds=listed,
         word=regex(tagging.WORD.pattern),
+        ascii_word=regex(tagging.ASCII_WORD.pattern),
         moves="\n".join(f"    {row!r}," for row in model.moves),
         rows="\n".join(lines),
         places=tagging.PLACES,
-        needed=tagging.NEEDED,
-        behind=tagging.BEHIND,
-        bias=tagging.BIAS,
-        reach=tagging.REACH,
         most=tagging.MOST_WORDS,
+        longest=tagging.LONGEST,
+        needed=tagging.NEEDED,
+        loss=tagging.LOSS,
+        behind=tagging.BEHIND,
+        sure=tagging.SURE,
+        bias=tagging.BIAS,
     )
 
 
@@ -54,15 +58,18 @@ def _escaped(text: str) -> str:
     return "".join(c if c.isprintable() and c not in '"\\' else repr(c)[1:-1].replace('"', '\\"') for c in text)
 
 
-_TABLE = '''# The tagger: weights, and a search for the best labels. Label 0 is outside of every field,
-# 2f+1 begins field f, 2f+2 goes on with it.
+_TABLE = '''# The tagger: weights, and a search for the best values. Label 0 is outside of every field,
+# 2f+1 begins a value of field f, 2f+2 goes on with it.
 WORD = re.compile({word})
+ASCII_WORD = re.compile({ascii_word})  # the same, for ASCII alone: it is faster
 PLACES = {places}  # from two words before to two after
-MOST_WORDS = {most}
-REACH = {reach}  # how far behind the best a label may be for the search to go on from it
-NEEDED = {needed}  # the lead over "outside" that the beginning of a value must have, or it with the next word
-BEHIND = {behind}  # how far behind "outside" a word inside of a value may be
-BIAS = {bias}  # keeps above zero each of the eight numbers that add up to a score
+MOST_WORDS = {most}  # of a text; and of a value: these bound the time of a call
+LONGEST = {longest}
+NEEDED = {needed}  # the lead over "outside" that the first word of a value must have, or its first two or three
+LOSS = {loss}  # of a value at most: next to another it may gain what it loses alone
+BEHIND = {behind}  # what a value may lose with further words before it gains by them
+SURE = {sure}  # the least lead in a text where nothing speaks for another label
+BIAS = {bias}  # keeps above zero each of the eight numbers that add up to a gain
 KINDS = {{
     word: kind
     for kind, words in {{
@@ -88,6 +95,6 @@ TABLES = tables(
         (int(row[0]), row[1 + {size} :]): [ord(sign) - 79 for sign in row[1 : 1 + {size}]]
         for row in ROWS[1:-1].split("\\n")
     }},
-    {size},
+    MOVES,
 )
 """
