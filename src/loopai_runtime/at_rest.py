@@ -18,7 +18,7 @@ from typing import IO, TYPE_CHECKING
 
 from loopai_runtime import crypto, jsonl
 from loopai_runtime.errors import StorageError
-from loopai_runtime.layout import replace_file, storage_errors
+from loopai_runtime.files import replace_file, storage_errors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from loopai_runtime import jsonl
 from loopai_runtime.errors import Fault, InputError
-from loopai_runtime.layout import make_dir, only_one, storage_errors
+from loopai_runtime.files import make_dir, only_one, storage_errors
 from loopai_runtime.models import utc_now
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 
 from loopai_runtime.errors import InputError
-from loopai_runtime.layout import FILE_MODE, storage_errors
+from loopai_runtime.files import FILE_MODE, storage_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

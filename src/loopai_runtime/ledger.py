@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from loopai_runtime import jsonl
 from loopai_runtime.errors import CapReached
-from loopai_runtime.layout import make_dir, only_one, storage_errors
+from loopai_runtime.files import make_dir, only_one, storage_errors
 from loopai_runtime.models import new_id, utc_now
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from loopai_runtime import jsonl
 from loopai_runtime.errors import LoopaiError, NotFound, StorageError
-from loopai_runtime.layout import make_dir, only_one, replace_file
+from loopai_runtime.files import make_dir, only_one, replace_file
 from loopai_runtime.models import utc_now
 from loopai_runtime.rollout import Evidence, Failures, State
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from loopai_runtime import jsonl
 from loopai_runtime.errors import InputError, TamperedArtifact
-from loopai_runtime.layout import made_once
+from loopai_runtime.files import made_once
 
 if TYPE_CHECKING:
     from loopai_runtime.config import Config

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from loopai_runtime import at_rest, jsonl
 from loopai_runtime.errors import InputError, NotFound, StorageError, UsageError
-from loopai_runtime.layout import make_dir, only_one
+from loopai_runtime.files import make_dir, only_one
 from loopai_runtime.models import new_id, utc_now
 
 if TYPE_CHECKING:

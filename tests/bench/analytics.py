@@ -28,7 +28,8 @@ from loopai_runtime import jsonl
 from loopai_runtime.config import Config
 from loopai_runtime.crypto import Appender, Vault
 from loopai_runtime.datasets import raw, retention, stats
-from loopai_runtime.layout import Layout, make_dir
+from loopai_runtime.files import make_dir
+from loopai_runtime.layout import Layout
 from loopai_runtime.models import new_id
 
 TASK = "spam"

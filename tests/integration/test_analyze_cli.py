@@ -14,7 +14,8 @@ from tests.executions import execution
 
 from loopai_runtime import jsonl
 from loopai_runtime.datasets.execution_log import ExecutionLog
-from loopai_runtime.layout import Layout, make_dir
+from loopai_runtime.files import make_dir
+from loopai_runtime.layout import Layout
 from loopai_runtime.models import utc_now
 
 from .conftest import EXAMPLES, Loopai

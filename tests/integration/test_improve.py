@@ -20,9 +20,10 @@ from loopai_runtime.datasets import labels
 from loopai_runtime.edge.improvement_metrics import ImprovementMetrics
 from loopai_runtime.edge.ticket_pages import TicketPages
 from loopai_runtime.errors import GateMissed
+from loopai_runtime.files import make_dir
 from loopai_runtime.flows.improvements import Improvement, Improvements
 from loopai_runtime.flows.regression import replay_gold, require_gold
-from loopai_runtime.layout import Layout, make_dir
+from loopai_runtime.layout import Layout
 from loopai_runtime.models import VersionStatus, utc_now
 from loopai_runtime.tickets import Tickets
 

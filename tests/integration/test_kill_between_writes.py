@@ -18,7 +18,8 @@ import pytest
 from tests.bars import TIMED
 
 from loopai_runtime.artifacts.store import ArtifactStore
-from loopai_runtime.layout import TEMPORARY, Layout
+from loopai_runtime.files import TEMPORARY
+from loopai_runtime.layout import Layout
 from loopai_runtime.models import Complexity, ProgramArtifact, SynthesisStrategy, VersionStatus
 
 from .conftest import Loopai

@@ -20,7 +20,8 @@ from loopai_runtime.config import Config
 from loopai_runtime.crypto import Vault
 from loopai_runtime.datasets import queue, raw, retention, stats
 from loopai_runtime.datasets.execution_log import ExecutionLog
-from loopai_runtime.layout import TEMPORARY, Layout
+from loopai_runtime.files import TEMPORARY
+from loopai_runtime.layout import Layout
 
 from .test_kill_between_writes import visits
 

@@ -15,15 +15,8 @@ from hypothesis import strategies as st
 from loopai_runtime import layout as module
 from loopai_runtime.config import Config
 from loopai_runtime.errors import Busy, NotFound, StorageError, UsageError
-from loopai_runtime.layout import (
-    Layout,
-    made_once,
-    make_dir,
-    replace_file,
-    replace_symlink,
-    temporary_beside,
-    write_file,
-)
+from loopai_runtime.files import made_once, make_dir, replace_file, replace_symlink, temporary_beside, write_file
+from loopai_runtime.layout import Layout
 
 
 def names(directory: Path) -> list[str]:

@@ -18,7 +18,8 @@ from loopai_runtime.config import Config
 from loopai_runtime.datasets.execution_log import ExecutionLog
 from loopai_runtime.datasets.live_log import LiveLog
 from loopai_runtime.edge import upkeep
-from loopai_runtime.layout import Layout, make_dir
+from loopai_runtime.files import make_dir
+from loopai_runtime.layout import Layout
 from loopai_runtime.models import utc_now
 
 

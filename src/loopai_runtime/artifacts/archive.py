@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from loopai_runtime.artifacts import bundle
 from loopai_runtime.errors import NotFound, TamperedArtifact
-from loopai_runtime.layout import storage_errors
+from loopai_runtime.files import storage_errors
 
 if TYPE_CHECKING:
     from loopai_runtime.artifacts.bundle import Bundle

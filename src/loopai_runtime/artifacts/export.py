@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from loopai_runtime.artifacts import archive, templates
 from loopai_runtime.errors import UsageError
-from loopai_runtime.layout import replace_users_file, storage_errors, temporary_beside
+from loopai_runtime.files import replace_users_file, storage_errors, temporary_beside
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -17,7 +17,7 @@ from typing import IO, TYPE_CHECKING
 from loopai_runtime.artifacts import bundle
 from loopai_runtime.artifacts.archive import MAX_TOTAL
 from loopai_runtime.errors import TamperedArtifact, Unreachable
-from loopai_runtime.layout import make_dir, storage_errors
+from loopai_runtime.files import make_dir, storage_errors
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -20,7 +20,7 @@ from loopai_runtime.artifacts import archive, bundle, references
 from loopai_runtime.artifacts.references import Reference
 from loopai_runtime.artifacts.state import VersionState, read_state, require_active
 from loopai_runtime.errors import NotFound, StorageError, TamperedArtifact, UsageError
-from loopai_runtime.layout import (
+from loopai_runtime.files import (
     DIR_MODE,
     fsync_dir,
     make_dir,

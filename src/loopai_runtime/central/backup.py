@@ -36,7 +36,7 @@ from loopai_runtime.central.db.migrations import HEAD
 from loopai_runtime.central.db.tables import artifacts
 from loopai_runtime.central.repository import blob_key
 from loopai_runtime.errors import NotFound, UsageError
-from loopai_runtime.layout import FILE_MODE, fsync_dir, only_one, storage_errors, temporary_beside
+from loopai_runtime.files import FILE_MODE, fsync_dir, only_one, storage_errors, temporary_beside
 from loopai_runtime.models import utc_now
 
 if TYPE_CHECKING:

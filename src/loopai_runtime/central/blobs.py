@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from loopai_runtime.errors import ConfigError, Fault, MissingExtra, NotFound, StorageAway
-from loopai_runtime.layout import TEMPORARY, make_dir, replace_file, storage_errors
+from loopai_runtime.files import TEMPORARY, make_dir, replace_file, storage_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from loopai_runtime.central.db.database import Database
-from loopai_runtime.layout import make_dir
+from loopai_runtime.files import make_dir
 
 if TYPE_CHECKING:
     from loopai_runtime.config import Config

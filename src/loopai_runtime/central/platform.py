@@ -24,9 +24,9 @@ from loopai_runtime.central.metrics import latencies
 from loopai_runtime.central.news import News
 from loopai_runtime.central.repository import Repository
 from loopai_runtime.central.upkeep import Upkeep
+from loopai_runtime.files import make_dir, replace_file
 from loopai_runtime.http.limits import RateLimit
 from loopai_runtime.http.problem import Refused
-from loopai_runtime.layout import make_dir, replace_file
 from loopai_runtime.models import utc_now
 from loopai_runtime.sandbox import Pool
 from loopai_runtime.signing import Signer

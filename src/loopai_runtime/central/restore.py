@@ -24,8 +24,8 @@ from loopai_runtime.central.db import dump, schema
 from loopai_runtime.central.db.migrations import HEAD
 from loopai_runtime.central.db.tables import tenants
 from loopai_runtime.errors import InputError, NotFound, StorageError, UsageError
+from loopai_runtime.files import fsync_dir, make_dir, storage_errors, temporary_beside
 from loopai_runtime.http.serving import alone
-from loopai_runtime.layout import fsync_dir, make_dir, storage_errors, temporary_beside
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from loopai_runtime import jsonl
 from loopai_runtime.errors import InputError
-from loopai_runtime.layout import make_dir, write_file
+from loopai_runtime.files import make_dir, write_file
 from loopai_runtime.synthesis import specfile
 
 if TYPE_CHECKING:

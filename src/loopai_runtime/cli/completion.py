@@ -46,7 +46,7 @@ def completion(
         for name in NAMES:
             out(script(name, chosen))
         return
-    from loopai_runtime.layout import replace_users_file
+    from loopai_runtime.files import replace_users_file
 
     for name in NAMES:
         out(str(replace_users_file(place(name, chosen), f"{script(name, chosen)}\n".encode())))

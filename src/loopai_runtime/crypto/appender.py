@@ -23,7 +23,7 @@ from loopai_runtime.crypto.frames import (
     file_id_of,
     kept_of,
 )
-from loopai_runtime.layout import FILE_MODE
+from loopai_runtime.files import FILE_MODE
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -19,7 +19,7 @@ from loopai_runtime.crypto.frames import (
     is_encrypted,
 )
 from loopai_runtime.errors import NotFound, StorageError, UsageError
-from loopai_runtime.layout import storage_errors
+from loopai_runtime.files import storage_errors
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from loopai_runtime import jsonl
-from loopai_runtime.layout import FILE_MODE, make_dir, storage_errors
+from loopai_runtime.files import FILE_MODE, make_dir, storage_errors
 
 if TYPE_CHECKING:
     from pathlib import Path

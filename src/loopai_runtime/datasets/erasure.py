@@ -18,7 +18,7 @@ from loopai_runtime.datasets import raw, tally
 from loopai_runtime.datasets.encrypted import EncryptedFile
 from loopai_runtime.datasets.queue import LINGER_S
 from loopai_runtime.errors import InputError, UsageError
-from loopai_runtime.layout import only_one, replace_file, storage_errors
+from loopai_runtime.files import only_one, replace_file, storage_errors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

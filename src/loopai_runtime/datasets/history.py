@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from loopai_runtime import jsonl
-from loopai_runtime.layout import make_dir, replace_file, storage_errors
+from loopai_runtime.files import make_dir, replace_file, storage_errors
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from loopai_runtime import at_rest, jsonl
 from loopai_runtime.errors import InputError, StorageError
-from loopai_runtime.layout import make_dir, storage_errors
+from loopai_runtime.files import make_dir, storage_errors
 from loopai_runtime.models import utc_now
 
 if TYPE_CHECKING:

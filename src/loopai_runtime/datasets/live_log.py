@@ -20,7 +20,7 @@ from loopai_runtime.crypto import Appender
 from loopai_runtime.datasets import raw
 from loopai_runtime.datasets.encrypted import EncryptedFile
 from loopai_runtime.errors import StorageError
-from loopai_runtime.layout import make_dir, storage_errors
+from loopai_runtime.files import make_dir, storage_errors
 
 if TYPE_CHECKING:
     from pathlib import Path

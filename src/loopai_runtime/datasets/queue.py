@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from loopai_runtime import at_rest, jsonl
 from loopai_runtime.errors import InputError, StorageError
-from loopai_runtime.layout import make_dir, only_one, replace_file, storage_errors
+from loopai_runtime.files import make_dir, only_one, replace_file, storage_errors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

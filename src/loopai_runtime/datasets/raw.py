@@ -22,7 +22,7 @@ from typing import IO, TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
 from loopai_runtime import crypto
 from loopai_runtime.errors import StorageError
-from loopai_runtime.layout import FILE_MODE, fsync_dir, storage_errors, temporary_beside
+from loopai_runtime.files import FILE_MODE, fsync_dir, storage_errors, temporary_beside
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -19,11 +19,7 @@ from typing import TYPE_CHECKING, Literal
 from loopai_runtime.crypto import HEADER_BYTES
 from loopai_runtime.datasets import raw, stats
 from loopai_runtime.errors import StorageError
-from loopai_runtime.layout import (
-    fsync_dir,
-    only_one,
-    storage_errors,
-)
+from loopai_runtime.files import fsync_dir, only_one, storage_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from loopai_runtime import at_rest, jsonl
 from loopai_runtime.errors import InputError
-from loopai_runtime.layout import make_dir, storage_errors
+from loopai_runtime.files import make_dir, storage_errors
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -24,7 +24,7 @@ from loopai_runtime.datasets import raw, tally
 from loopai_runtime.datasets.counts import Group, Groups, Slice
 from loopai_runtime.datasets.tally import Tally
 from loopai_runtime.errors import StorageError
-from loopai_runtime.layout import make_dir, only_one, storage_errors
+from loopai_runtime.files import make_dir, only_one, storage_errors
 from loopai_runtime.models import utc_now
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple, cast
 from loopai_runtime import at_rest, jsonl
 from loopai_runtime.datasets import raw
 from loopai_runtime.errors import InputError
-from loopai_runtime.layout import make_dir, storage_errors
+from loopai_runtime.files import make_dir, storage_errors
 from loopai_runtime.models import ValidationRecord
 
 if TYPE_CHECKING:

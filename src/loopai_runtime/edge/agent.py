@@ -16,10 +16,10 @@ from loopai_runtime.edge.pages import Pages
 from loopai_runtime.edge.rollout_metrics import RolloutMetrics
 from loopai_runtime.edge.routes import Door, Routes
 from loopai_runtime.errors import LoopaiError, NotFound
+from loopai_runtime.files import make_dir
 from loopai_runtime.flows import oracles
 from loopai_runtime.flows.serve import Traffic
 from loopai_runtime.http.limits import RateLimit
-from loopai_runtime.layout import make_dir
 from loopai_runtime.sandbox import Pool
 from loopai_runtime.telemetry import state as telemetry
 

@@ -9,8 +9,8 @@ from loopai_runtime import jsonl
 from loopai_runtime.compare import compare
 from loopai_runtime.datasets import labels as label_file
 from loopai_runtime.errors import InputError, OracleError, UsageError
+from loopai_runtime.files import make_dir, replace_file
 from loopai_runtime.flows import oracles
-from loopai_runtime.layout import make_dir, replace_file
 from loopai_runtime.models import utc_now
 from loopai_runtime.synthesis.examples import load_saved
 from loopai_runtime.validation import error_rate

@@ -7,7 +7,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from loopai_runtime.errors import Fault, NotFound, SpecError, UsageError
-from loopai_runtime.layout import replace_users_file
+from loopai_runtime.files import replace_users_file
 from loopai_runtime.synthesis import examples, specfile
 from loopai_runtime.validation import options
 

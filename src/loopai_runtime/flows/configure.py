@@ -13,7 +13,7 @@ from loopai_runtime import yamldoc
 from loopai_runtime.config import CONFIG_FILE, Config, root, sources
 from loopai_runtime.config.edit import set_value
 from loopai_runtime.errors import ConfigError, Fault, UsageError
-from loopai_runtime.layout import FILE_MODE, make_dir, replace_file, storage_errors
+from loopai_runtime.files import FILE_MODE, make_dir, replace_file, storage_errors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

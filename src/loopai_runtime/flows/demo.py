@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 from loopai_runtime import jsonl
 from loopai_runtime.artifacts.store import ArtifactStore
 from loopai_runtime.datasets.execution_log import ExecutionLog
+from loopai_runtime.files import make_dir
 from loopai_runtime.flows.execute import Executor, Request
 from loopai_runtime.flows.generate import generate
 from loopai_runtime.flows.measure import open_pool
 from loopai_runtime.flows.sample import sampling_of
-from loopai_runtime.layout import make_dir
 from loopai_runtime.synthesis.specfile import load
 
 if TYPE_CHECKING:

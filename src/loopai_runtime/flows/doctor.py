@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Literal
 
 from loopai_runtime.config import Config, chosen_data_dir
 from loopai_runtime.errors import LoopaiError, StorageError
-from loopai_runtime.layout import Layout, storage_errors, temporary_beside, write_file
+from loopai_runtime.files import storage_errors, temporary_beside, write_file
+from loopai_runtime.layout import Layout
 from loopai_runtime.models import PrivacyMode
 
 if TYPE_CHECKING:

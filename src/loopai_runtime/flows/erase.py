@@ -19,9 +19,9 @@ from loopai_runtime.artifacts.store import ArtifactStore
 from loopai_runtime.datasets import erasure, raw, stats, tally
 from loopai_runtime.errors import InputError, LoopaiError
 from loopai_runtime.events import Audit
+from loopai_runtime.files import storage_errors
 from loopai_runtime.flows.describe import ROW_HASH_BYTES, rows_of
 from loopai_runtime.flows.erase_attempts import erase_attempts
-from loopai_runtime.layout import storage_errors
 from loopai_runtime.synthesis.specfile import load_saved
 from loopai_runtime.telemetry import outbox, spool
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from loopai_runtime import at_rest, jsonl
 from loopai_runtime.errors import InputError
-from loopai_runtime.layout import only_one
+from loopai_runtime.files import only_one
 from loopai_runtime.tickets import Tickets
 
 if TYPE_CHECKING:

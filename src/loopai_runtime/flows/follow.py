@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 from loopai_runtime import jsonl
 from loopai_runtime.artifacts.store import ArtifactStore
 from loopai_runtime.errors import AuthError, GateMissed, LoopaiError, NotFound, Unreachable
+from loopai_runtime.files import make_dir, replace_file
 from loopai_runtime.flows.announce import announce
 from loopai_runtime.flows.obey import obey
 from loopai_runtime.flows.platform import PlatformClient
 from loopai_runtime.flows.pull import pull
-from loopai_runtime.layout import make_dir, replace_file
 from loopai_runtime.models import RuntimeMode
 
 if TYPE_CHECKING:

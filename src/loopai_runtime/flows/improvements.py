@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from loopai_runtime import at_rest, jsonl
 from loopai_runtime.artifacts.store import ArtifactStore
 from loopai_runtime.errors import GateMissed, InputError, StorageError
-from loopai_runtime.layout import make_dir, only_one
+from loopai_runtime.files import make_dir, only_one
 from loopai_runtime.models import VersionStatus, new_id, utc_now
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from loopai_runtime import jsonl
 from loopai_runtime.datasets import labels, queue
 from loopai_runtime.errors import GateMissed, OracleError
+from loopai_runtime.files import make_dir, replace_file
 from loopai_runtime.flows.oracles import oracle_of
-from loopai_runtime.layout import make_dir, replace_file
 from loopai_runtime.models import new_id, utc_now
 from loopai_runtime.synthesis.writer.invent import invent, label
 

@@ -16,7 +16,7 @@ from loopai_runtime.artifacts.store import ArtifactStore
 from loopai_runtime.datasets import raw, tally
 from loopai_runtime.datasets.tally import Tally
 from loopai_runtime.errors import AuthError, InputError, LoopaiError, StorageError, UsageError
-from loopai_runtime.layout import make_dir
+from loopai_runtime.files import make_dir
 from loopai_runtime.models import utc_now
 from loopai_runtime.telemetry import spool as spools
 from loopai_runtime.telemetry import wire

@@ -17,9 +17,9 @@ from loopai_runtime.datasets import history
 from loopai_runtime.datasets.prompts import as_text, templates_of
 from loopai_runtime.datasets.shapes import Answers, answers_of, schema_of
 from loopai_runtime.errors import InputError, SpecError, StorageError
+from loopai_runtime.files import make_dir, replace_file
 from loopai_runtime.flows.measure import open_pool, run_inputs
 from loopai_runtime.intervals import wilson
-from loopai_runtime.layout import make_dir, replace_file
 from loopai_runtime.redaction import flags
 from loopai_runtime.sandbox import Program
 from loopai_runtime.synthesis import specfile

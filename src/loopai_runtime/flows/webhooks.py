@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from loopai_runtime import jsonl
 from loopai_runtime._version import __version__
 from loopai_runtime.errors import ConfigError, Fault, InputError
-from loopai_runtime.layout import make_dir, only_one, replace_file, storage_errors
+from loopai_runtime.files import make_dir, only_one, replace_file, storage_errors
 from loopai_runtime.models import utc_now
 from loopai_runtime.outbound import Outbound, place_of
 

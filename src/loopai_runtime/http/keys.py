@@ -22,7 +22,8 @@ from pydantic import Field, StringConstraints, ValidationError, model_validator
 
 from loopai_runtime import jsonl
 from loopai_runtime.errors import InputError, NotFound, StorageError, UsageError
-from loopai_runtime.layout import make_dir, nearest_hint, only_one, replace_file, storage_errors
+from loopai_runtime.files import make_dir, only_one, replace_file, storage_errors
+from loopai_runtime.layout import nearest_hint
 from loopai_runtime.models import Record, utc_now
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ import sys
 from typing import TYPE_CHECKING, Protocol
 
 from loopai_runtime.errors import Busy, ConfigError, Fault, UsageError
-from loopai_runtime.layout import FILE_MODE, make_dir, storage_errors
+from loopai_runtime.files import FILE_MODE, make_dir, storage_errors
 from loopai_runtime.models import utc_now
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from loopai_runtime import at_rest, jsonl
 from loopai_runtime.errors import InputError, StorageError
-from loopai_runtime.layout import make_dir
+from loopai_runtime.files import make_dir
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

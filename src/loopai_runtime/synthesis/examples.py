@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from loopai_runtime import at_rest, jsonl
 from loopai_runtime.errors import Fault, InputError, NotFound, SpecError, StorageError
-from loopai_runtime.layout import make_dir, replace_file
+from loopai_runtime.files import make_dir, replace_file
 from loopai_runtime.models import ExampleSource
 from loopai_runtime.synthesis.near import near_groups
 from loopai_runtime.synthesis.rows import RowReader

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from loopai_runtime import at_rest, jsonl
 from loopai_runtime.errors import StorageError
-from loopai_runtime.layout import make_dir, storage_errors
+from loopai_runtime.files import make_dir, storage_errors
 from loopai_runtime.models import utc_now
 from loopai_runtime.telemetry import state as states
 

@@ -21,7 +21,7 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from loopai_runtime import at_rest, jsonl
 from loopai_runtime.errors import Busy, StorageError
-from loopai_runtime.layout import FILE_MODE, fsync_dir, make_dir, storage_errors
+from loopai_runtime.files import FILE_MODE, fsync_dir, make_dir, storage_errors
 from loopai_runtime.models import BOOT, utc_now
 from loopai_runtime.telemetry import state as states
 from loopai_runtime.telemetry.policy import Policy

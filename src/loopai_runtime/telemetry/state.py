@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from loopai_runtime import jsonl
 from loopai_runtime.errors import InputError
-from loopai_runtime.layout import make_dir, replace_file, storage_errors
+from loopai_runtime.files import make_dir, replace_file, storage_errors
 
 if TYPE_CHECKING:
     from loopai_runtime.layout import Layout

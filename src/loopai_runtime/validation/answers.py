@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from loopai_runtime import at_rest, jsonl
 from loopai_runtime.errors import InputError, StorageError
-from loopai_runtime.layout import FILE_MODE, make_dir, temporary_beside
+from loopai_runtime.files import FILE_MODE, make_dir, temporary_beside
 from loopai_runtime.validation.oracle import Verdict
 
 if TYPE_CHECKING:

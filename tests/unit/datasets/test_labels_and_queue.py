@@ -13,7 +13,8 @@ import pytest
 from loopai_runtime import jsonl
 from loopai_runtime.datasets import labels, queue, validations
 from loopai_runtime.errors import StorageError
-from loopai_runtime.layout import Layout, make_dir
+from loopai_runtime.files import make_dir
+from loopai_runtime.layout import Layout
 from loopai_runtime.models import ComparisonMethod, ValidationRecord
 
 

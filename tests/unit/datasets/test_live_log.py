@@ -13,7 +13,8 @@ import pytest
 
 from loopai_runtime.datasets.live_log import LiveLog
 from loopai_runtime.errors import StorageError
-from loopai_runtime.layout import Layout, make_dir
+from loopai_runtime.files import make_dir
+from loopai_runtime.layout import Layout
 
 DAY = "2026-11-24"
 Answers = list[StorageError | None]

@@ -17,7 +17,8 @@ from loopai_runtime import jsonl
 from loopai_runtime.config import Config
 from loopai_runtime.datasets import raw, retention, shadow, shadow_labels, stats
 from loopai_runtime.datasets.execution_log import ExecutionLog
-from loopai_runtime.layout import Layout, make_dir
+from loopai_runtime.files import make_dir
+from loopai_runtime.layout import Layout
 
 NOON = float(calendar.timegm((2026, 3, 10, 12, 0, 0)))
 TODAY = "2026-03-10"

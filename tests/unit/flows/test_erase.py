@@ -20,8 +20,9 @@ from loopai_runtime.datasets.execution_log import ExecutionLog
 from loopai_runtime.datasets.shadow_labels import Said
 from loopai_runtime.errors import UsageError
 from loopai_runtime.events import verify
+from loopai_runtime.files import make_dir
 from loopai_runtime.flows.erase import erase
-from loopai_runtime.layout import Layout, make_dir
+from loopai_runtime.layout import Layout
 
 JANE = "jane.doe@example.com"
 DAYS = ("2026-03-03", DAY)

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from loopai_runtime.errors import GateMissed, InputError, SpecError
+from loopai_runtime.files import make_dir, replace_file
 from loopai_runtime.flows.evaluate import Evaluation, read_gold, score
 from loopai_runtime.flows.execute import Request, Result
-from loopai_runtime.layout import Layout, make_dir, replace_file
+from loopai_runtime.layout import Layout
 from loopai_runtime.models import ExecutionRecord, ProgramArtifact
 
 

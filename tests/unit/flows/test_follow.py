@@ -14,10 +14,11 @@ from loopai_runtime.artifacts.store import ArtifactStore
 from loopai_runtime.config import Config
 from loopai_runtime.datasets import labels
 from loopai_runtime.errors import AuthError, Busy, NotFound
+from loopai_runtime.files import make_dir
 from loopai_runtime.flows import follow, roll_out
 from loopai_runtime.flows.follow import Follower
 from loopai_runtime.flows.pull import Pulled
-from loopai_runtime.layout import Layout, make_dir
+from loopai_runtime.layout import Layout
 from loopai_runtime.models import VersionStatus
 
 

@@ -10,9 +10,10 @@ import pytest
 from tests.versions import artifact
 
 from loopai_runtime.config import Config
+from loopai_runtime.files import make_dir
 from loopai_runtime.flows import label_price
 from loopai_runtime.flows.sample import sampling_of
-from loopai_runtime.layout import Layout, make_dir
+from loopai_runtime.layout import Layout
 from loopai_runtime.ledger import Ledger
 from loopai_runtime.llm import Spent
 

@@ -149,7 +149,7 @@ def test_a_write_that_fails_leaves_the_file_as_it_was(file: KeysFile, monkeypatc
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device", "x")
 
-    monkeypatch.setattr("loopai_runtime.layout.os.fsync", full)
+    monkeypatch.setattr("loopai_runtime.files.os.fsync", full)
     with pytest.raises(StorageError, match="the disk is full"):
         file.create()
     assert file.path.read_bytes() == before
