@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loopai_runtime import layout as module
+from loopai_runtime import files as module
 from loopai_runtime.config import Config
 from loopai_runtime.errors import Busy, NotFound, StorageError, UsageError
 from loopai_runtime.files import made_once, make_dir, replace_file, replace_symlink, temporary_beside, write_file
