@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from loopai_runtime import layout as layout_module
+from loopai_runtime import files
 from loopai_runtime.artifacts import archive, bundle
 from loopai_runtime.artifacts.store import ArtifactStore
 from loopai_runtime.errors import NotFound, StorageError, TamperedArtifact, UsageError
@@ -270,7 +270,7 @@ def test_a_full_disk_leaves_nothing_of_the_new_version(
 
     before = sorted(three.layout.artifacts(TASK).rglob("*"))
     with monkeypatch.context() as patched:
-        patched.setattr(layout_module, "write_file", full)
+        patched.setattr(files, "write_file", full)
         patched.setattr("loopai_runtime.artifacts.store.write_file", full)
         with pytest.raises(StorageError, match="disk is full"):
             three.add(artifact(), code, DRAFT)
