@@ -260,11 +260,11 @@ def test_an_unlisted_damaged_folder_is_refused_and_in_nobodys_way(
 def test_a_full_disk_leaves_nothing_of_the_new_version(
     three: ArtifactStore, artifact: Make, code: str, failing: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = layout_module.write_file
+    real = files.write_file
 
     def full(path: Path, content: bytes, *like: Path) -> None:
         if failing in path.name:
-            with layout_module.storage_errors(path):
+            with files.storage_errors(path):
                 raise OSError(errno.ENOSPC, "No space left on device", str(path))
         real(path, content, *like)
 
