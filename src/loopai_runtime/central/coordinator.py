@@ -11,70 +11,33 @@ improve themselves, and the platform says that it is time to.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 import time
-from collections import Counter
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from loopai_runtime import jsonl
 from loopai_runtime.central import checked, improvements, tickets
 from loopai_runtime.central.access import Caller, Scope
 from loopai_runtime.central.audit import PLATFORM
 from loopai_runtime.central.gate import regression_of
-from loopai_runtime.errors import GateMissed, LoopaiError, NotFound
+from loopai_runtime.central.known import divided, known_of
+from loopai_runtime.errors import GateMissed, LoopaiError
 from loopai_runtime.flows import webhooks
 from loopai_runtime.flows.announce import announce
-from loopai_runtime.flows.evidence import weigh
 from loopai_runtime.http.problem import Refused
 from loopai_runtime.models import utc_now
 from loopai_runtime.signalr.logs import report
-from loopai_runtime.synthesis import specfile
-from loopai_runtime.synthesis.examples import Example
-from loopai_runtime.validation import estimate
 
 if TYPE_CHECKING:
     from loopai_runtime.artifacts.store import Stored
-    from loopai_runtime.central.checked import Row
+    from loopai_runtime.central.known import Known
     from loopai_runtime.central.platform import Platform
-    from loopai_runtime.flows.evidence import Evidence
-    from loopai_runtime.synthesis.specfile import Loaded
 
 log = logging.getLogger(__name__)
 
 LOOK_EVERY_S = 2.0
-_LATEST = 1000
-_LEFT_OUT = 3  # of so many checks one
 _SHOWN_FLIPS = 50
-
-
-@dataclass(frozen=True, slots=True)
-class _Known:
-    """What is known of a task now."""
-
-    tenant_id: str
-    task_id: str
-    loaded: Loaded
-    own: list[Example]
-    """The specification's examples."""
-    digest: str
-    rows: list[Row]
-    evidence: Evidence
-    past: list[dict[str, Any]]
-    waiting: dict[str, Any] | None
-    resolved_at: str
-
-    @property
-    def base(self) -> int:
-        return self.evidence.version
-
-    @property
-    def failed(self) -> list[dict[str, Any]]:
-        return improvements.failed_in_a_row(self.past, self.digest, self.resolved_at)
 
 
 class Coordinator:
@@ -146,7 +109,7 @@ class Coordinator:
         """
         if (row := self._running.get((tenant_id, task_id))) is not None:
             return await self._conclude(row)
-        known = await self._platform.thread(self._known, tenant_id, task_id)
+        known = await self._platform.thread(known_of, self._platform, tenant_id, task_id)
         why_not = await self._why_not(known)
         if why_not is not None and not force:
             return why_not
@@ -157,27 +120,7 @@ class Coordinator:
 
     # --- whether
 
-    def _known(self, tenant_id: str, task_id: str) -> _Known:
-        spec, limits = self._platform.generations.spec(tenant_id, task_id), self._platform.config.improvement
-        kept = {name: value for name, value in spec.items() if name not in _ELSEWHERE} | {"name": task_id}
-        loaded = specfile.parse(text := jsonl.dumps(kept), "spec", Path("/"))
-        with self._platform.db.read() as connection:
-            rows = checked.rows_of(connection, tenant_id, task_id, limits.window_days)
-            if not rows:
-                raise NotFound(f"no execution of {task_id} was checked in the last {limits.window_days} days")
-            base, _ = Counter(row.version for row in rows[-_LATEST:]).most_common(1)[0]
-            ran = checked.counts_of(connection, tenant_id, task_id, base, limits.window_days)
-            past = improvements.of_task(connection, tenant_id, task_id)
-            waiting = tickets.waiting(connection, tenant_id, task_id)
-            resolved_at = tickets.last_resolved(connection, tenant_id, task_id)
-        checks = [estimate.Checked(row.match, row.pi) for row in rows if row.version == base]
-        evidence = weigh(base, checks, ran, limits, loaded.spec.accuracy_target)
-        digest = hashlib.sha256(text.encode()).hexdigest()
-        return _Known(
-            tenant_id, task_id, loaded, _examples(spec), digest, rows, evidence, past, waiting, resolved_at
-        )
-
-    async def _why_not(self, known: _Known) -> str | None:
+    async def _why_not(self, known: Known) -> str | None:
         """Why nothing is to be done now."""
         if (ticket := known.waiting) is not None and ticket["body"]["spec_digest"] == known.digest:
             return f"the ticket {ticket['id'][:8]} waits for a person, or for another specification"
@@ -198,7 +141,7 @@ class Coordinator:
             improvements.change(connection, made, state="rolled_back", reason=reason)
             return True
 
-    def _pause(self, known: _Known) -> str | None:
+    def _pause(self, known: Known) -> str | None:
         limits = self._platform.config.improvement
         if sum(one["started_at"][:10] == utc_now()[:10] for one in known.past) >= limits.max_per_day:
             return f"it was tried {limits.max_per_day} times today; improvement.max_per_day"
@@ -214,8 +157,8 @@ class Coordinator:
 
     # --- trying
 
-    async def _begin(self, known: _Known) -> None:
-        examples, held = _divided(known)
+    async def _begin(self, known: Known) -> None:
+        examples, held = divided(known)
         evidence = known.evidence
         body = {
             "checked": evidence.accuracy.n, "evidence": evidence.as_dict(), "labels": len(examples),
@@ -250,7 +193,7 @@ class Coordinator:
         await self._platform.thread(self._change, row, generation_id=generation["id"])
         self._running[known.tenant_id, known.task_id] = row
 
-    def _insert(self, known: _Known, **values: Any) -> dict[str, Any]:
+    def _insert(self, known: Known, **values: Any) -> dict[str, Any]:
         with self._platform.db.write() as connection:
             return improvements.begin(connection, known.tenant_id, known.task_id, **values)
 
@@ -292,7 +235,7 @@ class Coordinator:
         if state in improvements.FAILED:
             await self._escalate(row)
 
-    async def _leave(self, known: _Known) -> str:
+    async def _leave(self, known: Known) -> str:
         """Nothing can be learned from here: tell the edges, once in a cool-down, that it is time to."""
         why = known.evidence.why or "it was asked for"
         reason = f"{why}; its failures are reported without inputs, so its deployments improve it themselves"
@@ -352,38 +295,6 @@ class Coordinator:
         layout, config = self._platform.layout, self._platform.config
         about = {name: row[name] for name in ("tenant_id", "base") if name in row}
         announce(layout, config, event, row["task_id"], **about, **facts)
-
-
-_ELSEWHERE = ("oracle", "examples", "examples_from", "unlabelled_from")
-
-
-def _examples(spec: dict[str, Any]) -> list[Example]:
-    """Those in a specification; whether they are sound is for whoever writes the program."""
-    given = spec.get("examples")
-    rows = [row for row in given if isinstance(row, dict)] if isinstance(given, list) else []
-    return [Example(row["input"], row["output"], "spec") for row in rows if {"input", "output"} <= set(row)]
-
-
-def _divided(known: _Known) -> tuple[list[Example], list[tuple[Example, bool]]]:
-    """What is learned from, and what is left out to judge by, with whether the base version had it right.
-
-    Each input once, with the answer that was given to it last.
-    """
-    turn = len(known.past)
-    latest = {jsonl.canonical(row.ran["input"]): row for row in known.rows if row.teaches}
-    taught: list[Example] = []
-    held: list[tuple[Example, bool]] = []
-    for canonical, row in latest.items():
-        right = row.payload["oracle_output"]
-        if not (known.loaded.input_schema.accepts(row.ran["input"]) and known.loaded.output_schema.accepts(right)):
-            continue  # what redaction has made of it is no input any more
-        example = Example(row.ran["input"], right, "telemetry", "oracle")
-        place = int.from_bytes(hashlib.sha256(canonical).digest()[:4])
-        if row.version == known.base and (place + turn) % _LEFT_OUT == 0:
-            held.append((example, row.match))
-        else:
-            taught.append(example)
-    return taught, held
 
 
 def _tried(one: dict[str, Any]) -> dict[str, Any]:
