@@ -20,7 +20,7 @@ from urllib.request import getproxies, proxy_bypass
 
 import httpx
 
-from loopai_runtime.config.sections import is_loopback as is_loopback
+from loopai_runtime.config.section import is_loopback as is_loopback
 
 if TYPE_CHECKING:
     import ssl

@@ -2,8 +2,8 @@
 
     flag > LOOPAI_* environment > DATA_DIR/config/deployment.yaml (or --config FILE) > default
 
-`sections` says what can be set, `sources` where it is read from, `root` puts the two together, and `edit` changes
-a file's text without disturbing the rest of it.
+`sections` and `loop` say what can be set, `sources` where it is read from, `root` puts the two together, and
+`edit` changes a file's text without disturbing the rest of it.
 """
 
 from loopai_runtime.config.root import CONFIG_FILE, Config, chosen_data_dir, nested, require_key

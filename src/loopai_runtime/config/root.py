@@ -12,8 +12,9 @@ from pydantic import BaseModel, Field, PrivateAttr, SecretStr, ValidationError, 
 from pydantic_core import PydanticCustomError
 
 from loopai_runtime import yamldoc
-from loopai_runtime.config import sections, sources
-from loopai_runtime.config.sections import Section, default_data_dir
+from loopai_runtime.config import loop, sections, sources
+from loopai_runtime.config.section import Section, usable_path
+from loopai_runtime.config.sections import default_data_dir
 from loopai_runtime.config.sources import DATA_DIR_KEY, DATA_DIR_VARIABLE, DEFAULT, Given, Layer, Origin
 from loopai_runtime.errors import ConfigError, DocumentError, Fault, UsageError
 from loopai_runtime.models import PrivacyMode
@@ -42,12 +43,12 @@ class Config(Section):
     retention: sections.Retention = sections.Retention()
     privacy: sections.Privacy = sections.Privacy()
     server: sections.Server = sections.Server()
-    improvement: sections.Improvement = sections.Improvement()
-    rollout: sections.Rollout = sections.Rollout()
+    improvement: loop.Improvement = loop.Improvement()
+    rollout: loop.Rollout = loop.Rollout()
     oracle: sections.Oracle = sections.Oracle()
     llm: sections.Llm = sections.Llm()
     central: sections.Central = sections.Central()
-    webhooks: sections.Webhooks = Field(
+    webhooks: loop.Webhooks = Field(
         (), description="who is told what happens: a list of {url, secret or secret_file, events}"
     )
     logging: sections.Logging = sections.Logging()
@@ -188,7 +189,7 @@ def known_keys() -> Mapping[str, FieldInfo]:
 @cache
 def secret_keys() -> frozenset[str]:
     """A list of webhooks is one, as their secrets stand in it."""
-    kinds = (SecretStr, sections.Webhook)
+    kinds = (SecretStr, loop.Webhook)
     return frozenset(
         key for key, field in known_keys().items() if any(_holds(field.annotation, kind) for kind in kinds)
     )
@@ -234,7 +235,7 @@ def _flat(section: BaseModel, prefix: str) -> Iterator[tuple[str, Any]]:
         if isinstance(value, BaseModel):
             yield from _flat(value, f"{prefix}{name}.")
         elif isinstance(value, tuple):
-            yield prefix + name, [each.shown() if isinstance(each, sections.Webhook) else each for each in value]
+            yield prefix + name, [each.shown() if isinstance(each, loop.Webhook) else each for each in value]
         else:
             yield prefix + name, str(value) if isinstance(value, Path) else value
 
@@ -247,7 +248,7 @@ def _named_data_dir(data_dir: Path | None, environ: Mapping[str, str]) -> Given 
     else:
         return None
     try:
-        return Given(sections.usable_path(path), origin)
+        return Given(usable_path(path), origin)
     except ValueError as exc:
         raise UsageError(str(exc), where=origin.name) from None
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from loopai_runtime.config import Config
-    from loopai_runtime.config.sections import Improvement
+    from loopai_runtime.config.loop import Improvement
     from loopai_runtime.flows.analysis import Analysis
     from loopai_runtime.layout import Layout
     from loopai_runtime.validation.estimate import Checked, Estimate

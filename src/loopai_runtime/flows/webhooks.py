@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     import httpx
 
     from loopai_runtime.config import Config
-    from loopai_runtime.config.sections import Webhook
+    from loopai_runtime.config.loop import Webhook
     from loopai_runtime.layout import Layout
 
 TIMEOUT_S = 15.0
