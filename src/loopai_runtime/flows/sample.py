@@ -14,7 +14,6 @@ from loopai_runtime.artifacts.store import ArtifactStore
 from loopai_runtime.config.sections import HIGHEST_RATE, LOWEST_RATE
 from loopai_runtime.datasets import logged
 from loopai_runtime.errors import GateMissed
-from loopai_runtime.flows import label_price
 from loopai_runtime.sampling import Pace, Plan, Sampler, Seen, expected_weight
 from loopai_runtime.sampling.pace import DAY_S, labels_for
 
@@ -53,6 +52,8 @@ def _price(artifact: ProgramArtifact, config: Config, layout: Layout, tell: Call
     """What a label costs, where there is a limit of money that needs to know it."""
     if config.sampling.max_usd_per_month is None:
         return None
+    from loopai_runtime.flows import label_price  # the oracles and the network, which most who run a program need not
+
     price = label_price.usd_per_label(artifact, config, layout)
     if price is None:
         tell(label_price.UNKNOWN)
