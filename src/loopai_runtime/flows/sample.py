@@ -52,7 +52,7 @@ def _price(artifact: ProgramArtifact, config: Config, layout: Layout, tell: Call
     """What a label costs, where there is a limit of money that needs to know it."""
     if config.sampling.max_usd_per_month is None:
         return None
-    from loopai_runtime.flows import label_price  # the oracles and the network, which most who run a program need not
+    from loopai_runtime.flows import label_price  # with it come the oracles and the network
 
     price = label_price.usd_per_label(artifact, config, layout)
     if price is None:
