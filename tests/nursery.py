@@ -20,6 +20,22 @@ from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import NoReturn, Self
 
+alone = False
+"""Whether each command is an interpreter of its own, as users have it: where its memory or its start is measured."""
+
+
+def start(
+    args: Sequence[str], environment: Mapping[str, str], before: str = ""
+) -> Started | subprocess.Popen[bytes]:
+    """A command that runs; `before` is Python that its process runs first."""
+    if not alone:
+        return Started(args, environment, before)
+    code = (
+        f"{before}\nimport sys\nfrom loopai_runtime.cli.main import run_line\nsys.exit(run_line({list(args)!r}))"
+    )
+    piped = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen([sys.executable, "-c", code], env=dict(environment), **piped)
+
 
 class Started:
     """A command that runs, with what tests use of `subprocess.Popen`: its three pipes, signals and exit code."""

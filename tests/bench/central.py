@@ -15,12 +15,14 @@ import time
 from pathlib import Path
 from typing import Any
 
+from tests import nursery
 from tests.bench.hub import Listener, Measured, cpu_s, rss_kb
 from tests.integration.central.conftest import PlatformProcess, running
 from tests.integration.test_server import SPAM
 
 from loopai_runtime.flows.bench import Load, percentile, run_load
 
+nursery.alone = True
 PER_KEY = 100  # connections that a hub lets one user have
 
 

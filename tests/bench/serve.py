@@ -27,7 +27,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tests import shared_data
+from tests import nursery, shared_data
 from tests.bars import SOAK
 from tests.integration.test_server import artifact, serving
 
@@ -39,6 +39,7 @@ from loopai_runtime.models import VersionStatus
 from loopai_runtime.synthesis.strategy import Calibration, Problem
 from loopai_runtime.synthesis.synthesize import strategies
 
+nursery.alone = True
 SECONDS = max(2, round(60 * SOAK))
 PAIRS = 5
 CONNECTIONS = 128

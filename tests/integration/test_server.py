@@ -118,11 +118,11 @@ def serving(root: Path, *args: object, before: str = "", **environment: str) -> 
         process.wait(90)
 
 
-def launch(root: Path, *args: object, before: str = "", **environment: str) -> nursery.Started:
+def launch(root: Path, *args: object, before: str = "", **environment: str) -> Any:
     """Start a server; `before` is Python that its process runs first."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith("LOOPAI_")}
     line = ["start", "--port", "0", "--data-dir", str(root), *map(str, args)]
-    return nursery.Started(line, kept | environment, before)
+    return nursery.start(line, kept | environment, before)
 
 
 @pytest.fixture(scope="module")

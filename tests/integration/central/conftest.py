@@ -79,7 +79,7 @@ def zipped(task_id: str, code: str, **changes: Any) -> bytes:
 def running(root: Path, *args: object, **environment: str) -> Iterator[PlatformProcess]:
     kept = {k: v for k, v in os.environ.items() if not k.startswith("LOOPAI_")}
     line = ["central", "start", "--port", "0", "--data-dir", str(root), *map(str, args)]
-    process = nursery.Started(line, kept | environment)
+    process: Any = nursery.start(line, kept | environment)
     log: list[bytes] = []
 
     def drain() -> None:
