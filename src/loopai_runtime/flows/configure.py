@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import re
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,10 +10,10 @@ from loopai_runtime import yamldoc
 from loopai_runtime.config import CONFIG_FILE, Config, root, sources
 from loopai_runtime.config.edit import set_value
 from loopai_runtime.errors import ConfigError, Fault, UsageError
-from loopai_runtime.files import FILE_MODE, make_dir, replace_file, storage_errors
+from loopai_runtime.files import FILE_MODE, make_dir, only_one, replace_file, storage_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
 _REFERENCE = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]*\}")
@@ -44,7 +41,7 @@ def change(target: Target, key: str, text: str) -> list[Fault]:
     _may_be_set(target, key, text)
     path = target.path.resolve()
     value = root.value_of(key, text)
-    with _only_one(make_dir(path.parent)):
+    with only_one(make_dir(path.parent)):  # two changes at once must not lose one of them
         before = _read(path, required=target.named is not None)
         after = set_value(before, key, value, str(path))
         known = {(fault.path, fault.message) for fault in _faults(before, path, target.environ)}
@@ -100,18 +97,6 @@ def check(target: Target, *, alone: bool) -> Config:
     if faults:
         raise ConfigError(faults)
     return config
-
-
-@contextmanager
-def _only_one(directory: Path) -> Iterator[None]:
-    """Two changes at once must not lose one of them. The lock is the directory, so it leaves no file behind."""
-    with storage_errors(directory):
-        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _read(path: Path, *, required: bool) -> str:

@@ -82,20 +82,23 @@ class Database:
 
     @contextmanager
     def _connected(self, slow: bool = False) -> Iterator[Connection]:
-        place = self.url.render_as_string(hide_password=True)
         try:
             connection = self._engine.connect()
         except OperationalError as error:
             why = (str(error.orig).strip().splitlines() or ["no reason given"])[0][:300]
-            raise StorageAway("the database does not answer", where=f"{place} ({why})") from None
+            raise StorageAway("the database does not answer", where=f"{self._place} ({why})") from None
         except PoolTimeout:
-            raise StorageAway("the database has too much to do", where=place) from None
+            raise StorageAway("the database has too much to do", where=self._place) from None
         with connection:
             if not slow or self.is_sqlite:
                 yield connection
                 return
             with cast("PatientConnection", connection.connection.dbapi_connection).unhurried():
                 yield connection
+
+    @property
+    def _place(self) -> str:
+        return self.url.render_as_string(hide_password=True)
 
     def upgrade(self) -> None:
         """Bring the tables to this release. Raises StorageError."""
